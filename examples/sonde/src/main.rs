@@ -1,0 +1,2 @@
+//! sonde: probe network endpoints from a terminal.
+fn main() {}

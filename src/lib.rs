@@ -1,0 +1,1 @@
+//! Measure a network endpoint the way an outsider sees it.

@@ -1,1 +1,13 @@
 //! Measure a network endpoint the way an outsider sees it.
+
+mod secret;
+mod timing;
+mod verdict;
+
+pub use secret::Secret;
+pub use timing::{
+    NetworkTime, Phase, PhaseClock, Quality, Span, StampSource, Timing, UnknownPhase, duration_ns,
+};
+pub use verdict::{
+    Failure, FailureKind, LimitHit, LocalFault, LocalFaultKind, RawCode, Side, UnknownCode, Verdict,
+};

@@ -1,10 +1,35 @@
 //! Measure a network endpoint the way an outsider sees it.
 
+mod clock;
+mod error;
+mod expect;
+#[cfg(feature = "tcp")]
+mod io;
+mod limits;
+mod observe;
+mod policy;
+mod probe;
+mod render;
+mod report;
+mod resolve;
 mod secret;
 mod target;
+pub mod tcp;
 mod timing;
 mod verdict;
 
+pub use clock::{Clock, SystemClock};
+pub use error::Error;
+pub use expect::{Clause, ClauseStatus, Common, Expectation, Judgement, judge};
+pub use limits::Limits;
+pub use observe::{Event, Observer};
+pub use policy::{OutboundPolicy, PolicyRefusal, Ports, PortsError};
+pub use probe::{Attempt, Probe, ProbeContext, ProbeResult, Prober, SCHEMA};
+pub use report::{AnyReport, Report, ReportBody};
+pub use resolve::{
+    AddressPolicy, BoxFuture, ConnectTo, Dialing, Family, Resolve, ResolveError, Resolved,
+    StaticResolver, interleave,
+};
 pub use secret::Secret;
 pub use target::{Endpoint, Host, Name, Target, TargetError, UnixAddress};
 pub use timing::{

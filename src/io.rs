@@ -1,0 +1,3 @@
+//! The only place that names the runtime, sockets and the TLS library.
+
+pub(crate) mod time;

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::probe::ProbeResult;
-use crate::timing::Phase;
+use crate::render::millis;
+use crate::timing::{Phase, duration_ns};
 use crate::verdict::{Failure, FailureKind, LocalFault, LocalFaultKind, Verdict, printable};
 
 /// How one clause of an expectation came out.
@@ -137,7 +139,7 @@ pub struct Judgement {
 /// use netsonde::{Common, FailureKind, ProbeResult, Report, Verdict, judge};
 ///
 /// # fn again(stored: ProbeResult<Report>) {
-/// let quick = Common { max_total_ms: Some(100), ..Common::default() };
+/// let quick = Common { max_total: Some(std::time::Duration::from_millis(100)), ..Common::default() };
 /// let judgement = judge(&stored, &quick);
 /// println!("{} {:?}", judgement.verdict, judgement.clauses);
 /// # }
@@ -174,8 +176,8 @@ fn verdict_of(outcome: &Verdict, expected: Option<FailureKind>, clauses: &[Claus
 /// Conditions that every prober has.
 ///
 /// ```
-/// let expect: netsonde::Common = serde_json::from_str(r#"{"max_total_ms":500,"max_phase_ms":{"tls":80}}"#)?;
-/// assert_eq!(expect.max_phase_ms[&netsonde::Phase::Tls], 80);
+/// let expect: netsonde::Common = serde_json::from_str(r#"{"max_total":"0.5s","max_phase":{"tls":"80ms"}}"#)?;
+/// assert_eq!(expect.max_phase[&netsonde::Phase::Tls].as_millis(), 80);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,34 +186,32 @@ fn verdict_of(outcome: &Verdict, expected: Option<FailureKind>, clauses: &[Claus
 pub struct Common {
     /// The probe is meant to fail in just this way, by code: a closed port, a rejected client.
     pub failure: Option<FailureKind>,
-    /// The longest the whole probe may take, in milliseconds.
-    pub max_total_ms: Option<u64>,
-    /// The longest that single phases may take, in milliseconds.
-    pub max_phase_ms: BTreeMap<Phase, u64>,
+    /// The longest the whole probe may take.
+    #[serde(with = "crate::duration::optional")]
+    pub max_total: Option<Duration>,
+    /// The longest that single phases may take.
+    #[serde(with = "crate::duration::map")]
+    pub max_phase: BTreeMap<Phase, Duration>,
 }
 
 impl<R> Expectation<R> for Common {
     fn evaluate(&self, result: &ProbeResult<R>, clauses: &mut Vec<Clause>) {
-        let millis = |ns: u64| format!("{:.3} ms", ns as f64 / 1e6);
-        if let Some(most) = self.max_total_ms {
-            let total = result.timing.total_ns;
-            let met = total <= most.saturating_mul(1_000_000);
-            clauses.push(Clause::check(
-                "max_total_ms",
-                format_args!("at most {most} ms"),
-                millis(total),
-                met,
-            ));
+        let clause = |path: String, most: Duration, took: Duration| {
+            let most_text = crate::duration::text(most);
+            let took_text = millis(duration_ns(took));
+            Clause::check(path, format_args!("at most {most_text}"), took_text, took <= most)
+        };
+        if let Some(most) = self.max_total {
+            clauses.push(clause("max_total".into(), most, result.timing.total()));
         }
-        for (phase, most) in &self.max_phase_ms {
-            let path = format!("max_phase_ms.{phase}");
-            let expected = format_args!("at most {most} ms").to_string();
+        for (phase, most) in &self.max_phase {
+            let path = format!("max_phase.{phase}");
             clauses.push(match result.timing.phase(*phase) {
-                None => Clause::not_evaluable(path, expected, "the phase was not reached"),
-                Some(took) => {
-                    let ns = crate::timing::duration_ns(took);
-                    let met = ns <= most.saturating_mul(1_000_000);
-                    Clause::check(path, expected, millis(ns), met)
+                Some(took) => clause(path, *most, took),
+                None => {
+                    let most = crate::duration::text(*most);
+                    let expected = format_args!("at most {most}");
+                    Clause::not_evaluable(path, expected, "the phase was not reached")
                 }
             });
         }

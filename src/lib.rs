@@ -1,6 +1,7 @@
 //! Measure a network endpoint the way an outsider sees it.
 
 mod clock;
+mod duration;
 mod error;
 mod expect;
 #[cfg(feature = "tcp")]

@@ -65,7 +65,7 @@ pub enum AddressPolicy {
     /// Each one is probed, side by side; the probe passes if all of them pass.
     All,
     /// A staggered race (RFC 8305): families alternate, the next address is dialled when the one
-    /// before has failed or [`Dialing::attempt_delay_ms`] has gone by; the first connection wins.
+    /// before has failed or [`Dialing::attempt_delay`] has gone by; the first connection wins.
     #[default]
     HappyEyeballs,
 }
@@ -76,7 +76,7 @@ pub enum AddressPolicy {
 /// use netsonde::{AddressPolicy, Dialing, Family};
 ///
 /// let dialing = Dialing { family: Family::V6Only, addresses: AddressPolicy::All, ..Dialing::default() };
-/// assert_eq!(dialing.attempt_delay_ms, 250);
+/// assert_eq!(dialing.attempt_delay.as_millis(), 250);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -86,12 +86,14 @@ pub struct Dialing {
     pub family: Family,
     /// What is done with several addresses. Default: a race after RFC 8305.
     pub addresses: AddressPolicy,
-    /// Between two dials of a race, in milliseconds. Default 250, which RFC 8305 (5) recommends; the
-    /// same section wants at least 10 and at most 2,000, and other values are refused.
-    pub attempt_delay_ms: u64,
-    /// The longest wait for one address under [`AddressPolicy::Any`] and in a race, in milliseconds;
-    /// by default only the deadline of the probe ends it.
-    pub attempt_timeout_ms: Option<u64>,
+    /// Between two dials of a race. Default 250 ms, which RFC 8305 (5) recommends; the same section
+    /// wants at least 10 ms and at most 2 s, and other values are refused.
+    #[serde(with = "crate::duration")]
+    pub attempt_delay: Duration,
+    /// The longest wait for one address under [`AddressPolicy::Any`] and in a race; by default only
+    /// the deadline of the probe ends it.
+    #[serde(with = "crate::duration::optional")]
+    pub attempt_timeout: Option<Duration>,
     /// Dial this instead of the target; the name, SNI and everything else stay those of the target.
     pub connect_to: Option<ConnectTo>,
 }
@@ -101,8 +103,8 @@ impl Default for Dialing {
         Dialing {
             family: Family::Any,
             addresses: AddressPolicy::HappyEyeballs,
-            attempt_delay_ms: 250,
-            attempt_timeout_ms: None,
+            attempt_delay: Duration::from_millis(250),
+            attempt_timeout: None,
             connect_to: None,
         }
     }
@@ -114,14 +116,12 @@ impl Dialing {
     /// # Errors
     /// [`Error::Config`](crate::Error) naming the key.
     pub fn check(&self) -> Result<(), crate::Error> {
-        if !(10..=2000).contains(&self.attempt_delay_ms) {
-            return Err(crate::Error::config(
-                "attempt_delay_ms",
-                "must lie in 10..=2000 (RFC 8305, 5)",
-            ));
+        if !(10..=2000).contains(&self.attempt_delay.as_millis()) {
+            let why = "must lie between 10 ms and 2 s (RFC 8305, 5)";
+            return Err(crate::Error::config("attempt_delay", why));
         }
-        if self.attempt_timeout_ms == Some(0) {
-            return Err(crate::Error::config("attempt_timeout_ms", "must be longer than zero"));
+        if self.attempt_timeout == Some(Duration::ZERO) {
+            return Err(crate::Error::config("attempt_timeout", "must be longer than zero"));
         }
         Ok(())
     }
@@ -372,8 +372,8 @@ mod tests {
 
     #[test]
     fn out_of_range_is_an_error_not_a_clamp() {
-        let dialing = Dialing { attempt_delay_ms: 5, ..Dialing::default() };
-        assert!(dialing.check().unwrap_err().to_string().starts_with("attempt_delay_ms:"));
+        let dialing = Dialing { attempt_delay: Duration::from_millis(5), ..Dialing::default() };
+        assert!(dialing.check().unwrap_err().to_string().starts_with("attempt_delay:"));
         assert!(serde_json::from_str::<Dialing>(r#"{"famly":"any"}"#).is_err());
     }
 

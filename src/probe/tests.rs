@@ -94,7 +94,7 @@ fn the_waterfall_is_short_and_to_scale() {
 
 #[test]
 fn a_stored_result_can_be_judged_again() {
-    let strict = crate::Common { max_total_ms: Some(0), ..Default::default() };
+    let strict = crate::Common { max_total: Some(Duration::ZERO), ..Default::default() };
     let closed = crate::Common { failure: Some(FailureKind::Refused), ..Default::default() };
     let result = sample();
     assert_eq!(crate::judge(&result, &strict).verdict.code(), Some("refused"));

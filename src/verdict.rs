@@ -126,10 +126,12 @@ codes! {
     ResolveFailed = "resolve_failed", "the name could not be resolved";
     Protocol = "protocol", "the peer broke the protocol";
     ScriptRejected = "script_rejected", "the peer's answer was one that the script rejects";
+    ScriptUnmatched = "script_unmatched", "the peer's answer is not the one that the script waits for";
     StarttlsRefused = "starttls_refused", "the peer does not start TLS";
     InjectedPlaintext = "injected_plaintext", "plaintext arrived behind the agreement to start TLS";
     UnsafeExpansion = "unsafe_expansion", "captured text with line breaks was about to be sent";
     LimitLine = "limit_line", "line longer than the cap";
+    LimitLines = "limit_lines", "more lines in one reply than the cap";
     LimitBytes = "limit_bytes", "more bytes received than the cap";
     LimitSend = "limit_send", "expanded text to send longer than the cap";
     TlsExpired = "tls_expired", "a certificate has expired";
@@ -183,6 +185,7 @@ impl FailureKind {
             | K::Unreachable => Side::Path,
             K::ResolveNoSuchName | K::ResolveNoAddress | K::ResolveFailed => Side::Resolver,
             K::ScriptRejected
+            | K::ScriptUnmatched
             | K::StarttlsRefused
             | K::ExpectationFailed
             | K::UnexpectedSuccess => Side::Expectation,

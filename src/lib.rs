@@ -17,6 +17,7 @@ mod secret;
 mod target;
 pub mod tcp;
 mod timing;
+pub mod tls;
 mod verdict;
 
 pub use clock::{Clock, SystemClock};

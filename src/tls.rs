@@ -10,6 +10,9 @@ mod ocsp;
 mod report;
 mod time;
 
+#[cfg(feature = "tls")]
+pub(crate) use time::text as rfc3339;
+
 pub use alert::alert_name;
 pub use certificate::{CertificateNames, CertificateReport, CertificateRole, PublicKeyReport};
 pub use config::{
@@ -23,6 +26,6 @@ pub use report::{
 };
 
 #[cfg(feature = "tls")]
-pub use crate::io::tls::{
+pub use crate::io::tls::{TlsConnector, TlsStream, read_ocsp_response,
     read_certificate,
 };

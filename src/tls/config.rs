@@ -9,6 +9,9 @@ use crate::secret::Secret;
 
 /// How to speak TLS and what to trust. Read and checked once, when a prober is built.
 ///
+/// Every handshake is a full one: a resumed session shows no certificate, so that nothing could be
+/// said about it.
+///
 /// ```
 /// use netsonde::tls::{TlsConfig, TlsVersion, Trust};
 ///
@@ -55,9 +58,6 @@ pub struct TlsConfig {
     pub key_log: Option<PathBuf>,
     /// Which cryptography does the work. Default: `ring` if compiled in, else `aws-lc-rs`.
     pub provider: Provider,
-    /// Whether a session may be resumed. Default: no, each probe makes the full handshake: a
-    /// resumed one shows no certificate, so that nothing can be said about it.
-    pub resumption: bool,
     /// Whether the report keeps each certificate itself. Default: no.
     pub keep_der: bool,
     /// How much of a server is read and kept.
@@ -81,7 +81,6 @@ impl Default for TlsConfig {
             client_certificate: None,
             key_log: None,
             provider: Provider::default(),
-            resumption: false,
             keep_der: false,
             limits: TlsLimits::default(),
         }

@@ -2,6 +2,7 @@
 //! [`CertificateReport::decode_error`].
 
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 use x509_cert::der::asn1::ObjectIdentifier;
@@ -12,7 +13,9 @@ use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, KeyUsages};
 
 use super::der::{Element, Elements, ascii, hex, pem};
 use super::name;
-use crate::tls::{CertificateNames, CertificateReport, PublicKeyReport, TlsLimits};
+use crate::tls::{
+    CertificateNames, CertificateReport, CertificateRole, PublicKeyReport, TlsLimits,
+};
 
 /// Reads one DER certificate. Total: whatever the bytes, there is a report.
 ///
@@ -27,10 +30,12 @@ pub fn read_certificate(der: &[u8]) -> CertificateReport {
 }
 
 /// A decoded certificate, with the raw parts that building chains needs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Parsed {
     pub(super) der: Vec<u8>,
     pub(super) report: CertificateReport,
+    /// The report once for each role it was asked for, so that results can share it.
+    shared: [OnceLock<Arc<CertificateReport>>; 5],
     /// Content of the subject, without its outer header.
     pub(super) subject: Vec<u8>,
     /// Content of the issuer, without its outer header.
@@ -50,18 +55,37 @@ impl Parsed {
         let names = usize::try_from(limits.names).unwrap_or(usize::MAX);
         let mut reading = Reading {
             names,
-            parsed: Parsed {
-                der: der.to_vec(),
-                report,
-                subject: Vec::new(),
-                issuer: Vec::new(),
-                spki: Vec::new(),
-            },
+            parsed: Parsed { der: der.to_vec(), report, ..Parsed::default() },
         };
         let outcome = reading.certificate(der);
         reading.note("certificate", outcome);
         reading.parsed
     }
+
+    /// The report for a certificate that was met in this role.
+    pub(super) fn report_as(&self, role: CertificateRole) -> Arc<CertificateReport> {
+        let make = || Arc::new(CertificateReport { role, ..self.report.clone() });
+        let place = match role {
+            CertificateRole::Leaf => 0,
+            CertificateRole::Intermediate => 1,
+            CertificateRole::Root => 2,
+            CertificateRole::Unrelated => 3,
+            CertificateRole::Unknown => 4,
+        };
+        self.shared.get(place).map_or_else(make, |shared| Arc::clone(shared.get_or_init(make)))
+    }
+
+    /// Whether the key is too weak for any signature to count.
+    pub(super) fn has_weak_key(&self) -> bool {
+        self.report.key.as_ref().is_some_and(is_weak)
+    }
+}
+
+/// Whether a key is below what the verification takes: RSA of less than 2,048 bits, or with an
+/// exponent that makes no cipher.
+pub(super) fn is_weak(key: &PublicKeyReport) -> bool {
+    key.algorithm.starts_with("RSA")
+        && (key.bits.is_some_and(|bits| bits < 2_048) || key.exponent.is_some_and(|e| e < 3))
 }
 
 struct Reading {
@@ -259,7 +283,7 @@ fn key_usage(usage: KeyUsage) -> Vec<String> {
 }
 
 /// The name of an algorithm or extension, or its OID.
-fn oid_name(oid: &ObjectIdentifier) -> String {
+pub(super) fn oid_name(oid: &ObjectIdentifier) -> String {
     DB.by_oid(oid).map_or_else(|| oid.to_string(), |name| name.to_owned())
 }
 
@@ -278,7 +302,8 @@ fn usage_name(oid: &ObjectIdentifier) -> String {
     }
 }
 
-fn public_key(spki: &Element<'_>) -> Result<PublicKeyReport, Error> {
+/// A SubjectPublicKeyInfo.
+pub(super) fn public_key(spki: &Element<'_>) -> Result<PublicKeyReport, Error> {
     let mut key =
         PublicKeyReport { spki_sha256: hex(&Sha256::digest(spki.whole)), ..Default::default() };
     let mut parts = spki.elements();

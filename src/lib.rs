@@ -13,6 +13,7 @@ mod probe;
 mod render;
 mod report;
 mod resolve;
+pub mod script;
 mod secret;
 mod target;
 pub mod tcp;

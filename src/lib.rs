@@ -2,6 +2,7 @@
 
 mod clock;
 mod duration;
+pub mod engine;
 mod error;
 mod expect;
 #[cfg(feature = "tcp")]

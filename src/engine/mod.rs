@@ -1,0 +1,4 @@
+//! State machines: bytes and instants in, actions out. No clock and no socket is named here.
+
+#[cfg(feature = "script")]
+pub mod script;

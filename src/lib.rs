@@ -25,6 +25,8 @@ mod verdict;
 pub use clock::{Clock, SystemClock};
 pub use error::Error;
 pub use expect::{Clause, ClauseStatus, Common, Expectation, Judgement, judge};
+#[cfg(feature = "tcp")]
+pub use io::resolve::SystemResolver;
 pub use limits::Limits;
 pub use observe::{Event, Observer};
 pub use policy::{OutboundPolicy, PolicyRefusal, Ports, PortsError};

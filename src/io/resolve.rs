@@ -1,0 +1,5 @@
+//! Resolvers that ask somebody.
+
+mod system;
+
+pub use system::SystemResolver;

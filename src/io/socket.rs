@@ -1,0 +1,44 @@
+//! What the system's socket interface has and no safe crate offers: connection figures, the error
+//! queue, interface numbers, `getaddrinfo` with its own codes.
+//!
+//! The only unsafe code of the crate is below this module: in the `sys` files, in [`interface`] and
+//! in [`getaddrinfo`]. Everything that can be said in safe code lies outside of them: bytes that the
+//! kernel wrote are taken apart by [`cmsg`] and [`tcp_info`], which are plain parsers.
+
+pub(crate) mod cmsg;
+pub(crate) mod getaddrinfo;
+pub(crate) mod interface;
+#[cfg_attr(target_os = "linux", path = "socket/sys/linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "socket/sys/other.rs")]
+mod sys;
+pub(crate) mod tcp_info;
+
+/// What a socket is borrowed as: here, a file descriptor.
+#[cfg(unix)]
+pub(crate) use std::os::fd::AsFd as AsSocket;
+/// What a socket is borrowed as.
+#[cfg(windows)]
+pub(crate) use std::os::windows::io::AsSocket;
+pub(in crate::io) use sys::{
+    BUFFER_OVERHEAD, bind_address_no_port, bind_device, open_stream, queue_icmp_errors,
+    set_congestion_control, set_mark, set_traffic_class, take_icmp_error,
+};
+
+/// Who is at the other end of a Unix socket: as of when it called listen(2) or connect(2)
+/// (`SO_PEERCRED`, unix(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    /// Process id; `None` if the process lives in another process namespace.
+    pub(crate) pid: Option<u32>,
+    /// User id.
+    pub(crate) uid: u32,
+    /// Group id.
+    pub(crate) gid: u32,
+}
+
+/// The credentials of the peer of a connected Unix socket. `None` where the system does not say,
+/// which is everywhere but on Linux.
+#[cfg(unix)]
+pub(crate) fn peer_credentials(socket: &impl AsSocket) -> Option<Credentials> {
+    sys::peer_credentials(socket)
+}

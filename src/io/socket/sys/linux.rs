@@ -1,0 +1,147 @@
+//! Linux.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd};
+
+use libc::{c_int, socklen_t};
+use socket2::{Domain, MsgHdrMut, Protocol, Socket, Type};
+
+use crate::io::socket::Credentials;
+use crate::io::socket::cmsg::{self, ExtendedError};
+
+/// Room for `struct tcp_info`; 280 bytes in Linux 6.18, of which the first 168 are read.
+pub(in crate::io) const TCP_INFO_BYTES: usize = 168;
+
+/// The kernel reserves twice the bytes that are asked for and names what it reserved (socket(7)).
+pub(in crate::io) const BUFFER_OVERHEAD: usize = 2;
+
+/// A stream socket that never blocks and is closed in child processes.
+pub(in crate::io) fn open_stream(domain: Domain) -> io::Result<Socket> {
+    let protocol = (domain != Domain::UNIX).then_some(Protocol::TCP);
+    Socket::new(domain, Type::STREAM.nonblocking(), protocol)
+}
+
+fn getsockopt<'a>(
+    socket: &impl AsFd,
+    level: c_int,
+    name: c_int,
+    buf: &'a mut [u8],
+) -> io::Result<&'a [u8]> {
+    let mut len = socklen_t::try_from(buf.len()).unwrap_or(socklen_t::MAX);
+    // SAFETY: the descriptor is borrowed and so open; `buf` is valid for writes of `len` bytes, of
+    // which the kernel writes no more and says in `len` how many; any byte is a valid `u8`.
+    let result = unsafe {
+        let fd = socket.as_fd().as_raw_fd();
+        libc::getsockopt(fd, level, name, buf.as_mut_ptr().cast(), &raw mut len)
+    };
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(buf.get(..len as usize).unwrap_or_default())
+}
+
+fn set_flag(socket: &impl AsFd, level: c_int, name: c_int, on: bool) -> io::Result<()> {
+    let value = c_int::from(on);
+    // SAFETY: the descriptor is borrowed and so open; the value is an `int` that outlives the call,
+    // and the length is its size.
+    let result = unsafe {
+        let fd = socket.as_fd().as_raw_fd();
+        libc::setsockopt(
+            fd,
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<c_int>() as socklen_t,
+        )
+    };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// As much of `struct tcp_info` as the kernel has and `buf` holds.
+pub(in crate::io) fn tcp_info<'a>(socket: &impl AsFd, buf: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_INFO, buf)
+}
+
+/// The name of the congestion control algorithm in use.
+pub(in crate::io) fn congestion_control(socket: &Socket) -> Option<String> {
+    let name = socket.tcp_congestion().ok()?;
+    let name = name.split(|byte| *byte == 0).next()?;
+    String::from_utf8(name.to_vec()).ok().filter(|name| !name.is_empty())
+}
+
+pub(in crate::io) fn set_congestion_control(socket: &Socket, name: &str) -> io::Result<()> {
+    socket.set_tcp_congestion(name.as_bytes())
+}
+
+pub(in crate::io) fn set_mark(socket: &Socket, mark: u32) -> io::Result<()> {
+    socket.set_mark(mark)
+}
+
+pub(in crate::io) fn bind_device(socket: &Socket, name: &str) -> io::Result<()> {
+    socket.bind_device(Some(name.as_bytes()))
+}
+
+/// The byte that holds DSCP and ECN (RFC 2474, 3).
+pub(in crate::io) fn set_traffic_class(socket: &Socket, v6: bool, byte: u8) -> io::Result<()> {
+    if v6 { socket.set_tclass_v6(byte.into()) } else { socket.set_tos_v4(byte.into()) }
+}
+
+/// Leaves the choice of the port to connect(2), which may share a port between destinations, where
+/// bind(2) would have to take one that is free for all of them (ip(7)).
+pub(in crate::io) fn bind_address_no_port(socket: &Socket) -> io::Result<()> {
+    set_flag(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, true)
+}
+
+/// Whether ICMP errors are queued with their sender (`IP_RECVERR`, ip(7)). Switching it off throws
+/// away what is queued.
+pub(in crate::io) fn queue_icmp_errors(socket: &Socket, v6: bool, on: bool) -> io::Result<()> {
+    if v6 {
+        set_flag(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, on)
+    } else {
+        set_flag(socket, libc::IPPROTO_IP, libc::IP_RECVERR, on)
+    }
+}
+
+/// Most records that one look takes off the error queue.
+const QUEUE_READS: usize = 16;
+
+/// Takes the first ICMP error off the error queue.
+pub(in crate::io) fn take_icmp_error(socket: &Socket) -> Option<ExtendedError> {
+    for _ in 0..QUEUE_READS {
+        // A record takes 60 bytes at most: header 16, error 16, sockaddr_in6 28.
+        let mut control = [const { MaybeUninit::new(0u8) }; 256];
+        let mut message = MsgHdrMut::new().with_control(&mut control);
+        // The segment that caused the error would be the data; without a buffer it is left out.
+        // Reading the error queue never blocks.
+        socket.recvmsg(&mut message, libc::MSG_ERRQUEUE).ok()?;
+        let len = message.control_len();
+        // SAFETY: every element was initialised above; the kernel only writes bytes over them.
+        let control = control.map(|byte| unsafe { byte.assume_init() });
+        let found = cmsg::messages(control.get(..len).unwrap_or(&control))
+            .filter(|m| {
+                let (level, kind) = (m.level, m.kind);
+                (level, kind) == (libc::IPPROTO_IP, libc::IP_RECVERR)
+                    || (level, kind) == (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+            })
+            .filter_map(|m| ExtendedError::parse(m.data))
+            .find(|e| matches!(e.origin, ExtendedError::ICMP | ExtendedError::ICMPV6));
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+pub(in crate::io) fn peer_credentials(socket: &impl AsFd) -> Option<Credentials> {
+    // `struct ucred`: pid, uid, gid.
+    let mut buf = [0; 12];
+    let ucred = getsockopt(socket, libc::SOL_SOCKET, libc::SO_PEERCRED, &mut buf).ok()?;
+    Some(Credentials {
+        // The kernel writes 0 for a process that has no number here.
+        pid: Some(u32::from_ne_bytes(cmsg::array(ucred, 0)?)).filter(|pid| *pid != 0),
+        uid: u32::from_ne_bytes(cmsg::array(ucred, 4)?),
+        gid: u32::from_ne_bytes(cmsg::array(ucred, 8)?),
+    })
+}

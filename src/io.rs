@@ -1,12 +1,20 @@
 //! The only place that names the runtime, sockets and the TLS library.
 
-#[allow(dead_code, unused_imports, reason = "the probers that dial come next")]
 pub(crate) mod connect;
+mod dial;
 mod errno;
+mod record;
 pub(crate) mod resolve;
-#[allow(dead_code, reason = "as above")]
 pub(crate) mod socket;
+pub(crate) mod talk;
+pub(crate) mod tcp;
 pub(crate) mod time;
+#[cfg(feature = "unix")]
+pub(crate) mod unix;
+mod wire;
 
 #[cfg(feature = "tls")]
+pub(crate) mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "io/no_tls.rs"]
 pub(crate) mod tls;

@@ -34,14 +34,14 @@ pub enum Event<'a> {
     /// An address is dialled.
     Dialling {
         /// The address.
-        address: SocketAddr,
+        address: &'a Target,
         /// When.
         at_ns: u64,
     },
     /// An address has answered, or it has failed.
     Dialled {
         /// The address.
-        address: SocketAddr,
+        address: &'a Target,
         /// Whether it connected.
         verdict: &'a Verdict,
         /// When.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -113,6 +114,9 @@ pub struct Attempt {
     pub verdict: Option<Verdict>,
     /// Whether the rest of the result is about this address.
     pub selected: bool,
+    /// The address it was dialled from, once the system had chosen one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<SocketAddr>,
     /// SYN packets that had to be sent again, where the kernel tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub syn_retransmits: Option<u32>,
@@ -128,6 +132,7 @@ impl Attempt {
             end_ns: start_ns,
             verdict: None,
             selected: false,
+            local: None,
             syn_retransmits: None,
         }
     }

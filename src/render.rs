@@ -35,13 +35,12 @@ impl<R: AnyReport> fmt::Display for ProbeResult<R> {
                 writeln!(f, "  |{}|", bar(span, self.timing.total_ns))?;
             }
         }
-        let untold = self.attempts.len() > 1 || self.attempts.iter().any(|a| !a.selected);
+        let untold = self.attempts.len() > 1
+            || self.attempts.iter().any(|a| !a.selected && a.address != self.target);
         for attempt in self.attempts.iter().filter(|_| untold) {
             let end = match &attempt.verdict {
-                Some(Verdict::Pass) if attempt.selected => "connected".to_owned(),
-                Some(Verdict::Pass) => "connected, not needed".to_owned(),
-                Some(verdict) => verdict.to_string(),
-                None => "given up, another address was first".to_owned(),
+                Some(verdict) => verdict.code().unwrap_or("connected"),
+                None => "given up, another address was first",
             };
             let took = millis(attempt.end_ns.saturating_sub(attempt.start_ns));
             writeln!(
@@ -51,7 +50,7 @@ impl<R: AnyReport> fmt::Display for ProbeResult<R> {
                 millis(attempt.start_ns)
             )?;
         }
-        self.report.describe(f)?;
+        self.report.describe(self.started_at, f)?;
         for clause in self.clauses.iter().filter(|clause| clause.status != ClauseStatus::Pass) {
             writeln!(f, "  expected {clause}")?;
         }

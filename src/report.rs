@@ -1,6 +1,7 @@
 //! The reports of all probers under one roof.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
@@ -12,11 +13,12 @@ pub trait AnyReport: Serialize {
     /// The kind of the prober that made it: `tcp`, `unix`.
     fn kind(&self) -> &'static str;
 
-    /// Writes what a person wants to know of it, a line each, indented by two spaces.
+    /// Writes what a person wants to know of it, a line each, indented by two spaces. `at` is when
+    /// the probe started: ages and remaining days count from there.
     ///
     /// # Errors
     /// Those of the formatter.
-    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+    fn describe(&self, at: SystemTime, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
 /// The report of one kind of prober.
@@ -51,7 +53,7 @@ impl Report {
 /// The part of [`AnyReport`] that can be called through a reference to any report.
 trait DynReport {
     fn kind(&self) -> &'static str;
-    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+    fn describe(&self, at: SystemTime, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
 impl<R: AnyReport> DynReport for R {
@@ -59,8 +61,8 @@ impl<R: AnyReport> DynReport for R {
         AnyReport::kind(self)
     }
 
-    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        AnyReport::describe(self, f)
+    fn describe(&self, at: SystemTime, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        AnyReport::describe(self, at, f)
     }
 }
 
@@ -69,8 +71,8 @@ impl AnyReport for Report {
         DynReport::kind(self.inner())
     }
 
-    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        DynReport::describe(self.inner(), f)
+    fn describe(&self, at: SystemTime, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        DynReport::describe(self.inner(), at, f)
     }
 }
 

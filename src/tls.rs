@@ -6,6 +6,7 @@
 mod alert;
 mod certificate;
 mod config;
+mod expect;
 mod ocsp;
 mod report;
 mod time;
@@ -19,6 +20,7 @@ pub use config::{
     ClientCertificate, CrlPolicy, KeySource, OcspPolicy, PemSource, Provider, Sni, TlsConfig,
     TlsLimits, Trust, Verify,
 };
+pub use expect::TlsExpect;
 pub use ocsp::{OcspReport, OcspSignature, OcspStatus};
 pub use report::{
     Alert, AlertDirection, Check, CheckKind, CheckStatus, ClientAuth, HandshakeKind, RootReport,
@@ -26,6 +28,4 @@ pub use report::{
 };
 
 #[cfg(feature = "tls")]
-pub use crate::io::tls::{TlsConnector, TlsStream, read_ocsp_response,
-    read_certificate,
-};
+pub use crate::io::tls::{TlsConnector, TlsStream, read_certificate, read_ocsp_response};

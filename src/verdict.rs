@@ -209,6 +209,7 @@ codes! {
     Io = "local_io", "local input/output error";
     Policy = "policy", "refused by the outbound policy, nothing was sent";
     Cancelled = "cancelled", "the engine behind the probe was shut down";
+    Target = "unsupported_target", "the prober does not take such a target";
     NotEvaluable = "not_evaluable", "an expectation could not be evaluated on this result";
     Callback = "callback_panicked", "code of the caller panicked";
 }

@@ -26,7 +26,9 @@ use tokio::net::TcpStream;
 
 pub(crate) use error::{ConnectError, ConnectErrorKind, ConnectMarks, ConnectStep, IcmpError};
 #[cfg(unix)]
-pub(crate) use unix::{ConnectedUnix, UNIX_RETRY, connect_unix};
+pub(crate) use unix::connect_unix;
+#[cfg(all(unix, test))]
+pub(crate) use unix::{ConnectedUnix, UNIX_RETRY};
 
 use crate::io::socket::{self as sys, tcp_info};
 use crate::tcp::{SocketOptions, TcpInfo, TcpState};
@@ -43,6 +45,7 @@ use crate::verdict::{FailureKind, LocalFaultKind};
 ///
 /// # Panics
 /// If it has to wait and no tokio runtime with IO is around.
+#[cfg(test)]
 pub(crate) async fn connect_tcp(
     address: SocketAddr,
     options: &SocketOptions,

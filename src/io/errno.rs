@@ -3,7 +3,27 @@
 //! The same number can mean different things: the table to use depends on whether the system
 //! refused a call at once, or told of something that came in from the network.
 
-use crate::verdict::{FailureKind, LocalFaultKind};
+use std::io;
+
+use crate::timing::Phase;
+use crate::verdict::{Failure, FailureKind, LocalFault, LocalFaultKind, RawCode, Verdict};
+
+/// What an error of an established stream, or of making it one, means for the probe.
+pub(in crate::io) fn verdict(error: &io::Error, phase: Phase) -> Verdict {
+    let fault = |kind| LocalFault::new(kind).in_phase(phase);
+    let Some(number) = error.raw_os_error() else {
+        let cancelled = error.kind() == io::ErrorKind::Other;
+        let kind = if cancelled { LocalFaultKind::Cancelled } else { LocalFaultKind::Io };
+        return fault(kind).with_detail(error.to_string()).into();
+    };
+    match (remote(number), local(number)) {
+        (Some(kind), _) => {
+            let raw = RawCode::Errno { value: number };
+            Failure::new(kind).in_phase(phase).with_raw(raw).into()
+        }
+        (None, kind) => fault(kind.unwrap_or(LocalFaultKind::Io)).with_errno(number).into(),
+    }
+}
 
 /// What a system call says of this host, or `None` if the number is about the other side.
 pub(in crate::io) fn local(number: i32) -> Option<LocalFaultKind> {

@@ -1,26 +1,37 @@
 //! What the stream probers find out.
 
-use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{AnyReport, Report, ReportBody};
+use super::TcpInfo;
+use crate::report::{Report, ReportBody};
+use crate::script::ScriptReport;
+use crate::target::UnixAddress;
 use crate::timing::{NetworkTime, Timing};
+use crate::tls::TlsReport;
 use crate::verdict::Verdict;
 
-/// What the TCP prober found out.
+/// What the TCP prober found out. What was not reached is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct TcpReport {
-    /// What the name of the target resolved to; `None` if it is an address or was not resolved.
+    /// What the name of the target resolved to; `None` if it is an address.
     pub resolution: Option<Resolution>,
-    /// The connection that was used; `None` if there was none.
+    /// The connection that was used.
     pub connection: Option<TcpConnection>,
+    /// The TLS handshake, as far as it came.
+    pub tls: Option<TlsReport>,
+    /// The script, as far as it came.
+    pub script: Option<ScriptReport>,
+    /// How the peer had ended the connection when the probe was through; `None` if it had not, or
+    /// if nobody looked.
+    pub peer_end: Option<PeerEnd>,
     /// Under [`AddressPolicy::All`](crate::AddressPolicy::All): the other addresses, each with a
-    /// report of its own. The fields above are those of the deciding address: the first that did not
-    /// pass, else the first.
+    /// report of its own. The fields above are those of the deciding address: the first that did
+    /// not pass, else the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<AddressReport>,
 }
 
@@ -29,11 +40,13 @@ pub struct TcpReport {
 #[serde(default)]
 #[non_exhaustive]
 pub struct Resolution {
-    /// The addresses of the wanted families, in the order of dialling.
+    /// The addresses of the wanted families, in the resolver's order with the preferred family in
+    /// front.
     pub addresses: Vec<SocketAddr>,
     /// How many more were left out: beyond the cap, or of other families.
     pub omitted: u32,
     /// How long they may be kept, in seconds; `None` where the resolver does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u64>,
 }
 
@@ -46,10 +59,49 @@ pub struct TcpConnection {
     /// The address at this end.
     pub local: SocketAddr,
     /// The round trip of the handshake as the kernel measured it; `None` if a SYN had to be sent
-    /// again, since then nobody knows which one was answered.
+    /// again, since then nobody knows which one was answered, or where the kernel does not tell.
     pub rtt: Option<NetworkTime>,
     /// SYN packets that had to be sent again; `None` where the kernel does not tell.
     pub syn_retransmits: Option<u32>,
+    /// The kernel's figures right after the handshake.
+    pub at_connect: Option<TcpInfo>,
+    /// The kernel's figures at the end of the probe.
+    pub at_end: Option<TcpInfo>,
+}
+
+/// An established connection to a Unix stream socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct UnixConnection {
+    /// The address at the other end.
+    pub peer: UnixAddress,
+    /// Who listens (`SO_PEERCRED`, unix(7)): the credentials of the process that called listen(2).
+    pub credentials: Option<PeerCredentials>,
+    /// How often the dial was repeated because the queue of the listener was full.
+    pub busy_retries: u32,
+}
+
+/// The credentials of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PeerCredentials {
+    /// Process; `None` if it lives in another process namespace.
+    pub pid: Option<u32>,
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// How a peer has ended its side of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PeerEnd {
+    /// In an orderly way.
+    Closed,
+    /// By a reset.
+    Reset,
 }
 
 /// One of the other addresses under [`AddressPolicy::All`](crate::AddressPolicy::All).
@@ -64,23 +116,28 @@ pub struct AddressReport {
     pub timing: Timing,
     /// Its connection.
     pub connection: Option<TcpConnection>,
+    /// Its TLS handshake.
+    pub tls: Option<TlsReport>,
+    /// Its script.
+    pub script: Option<ScriptReport>,
+    /// How the peer had ended the connection.
+    pub peer_end: Option<PeerEnd>,
 }
 
-/// What the Unix socket prober found out.
+/// What the Unix socket prober found out. What was not reached is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
-pub struct UnixReport {}
-
-impl AnyReport for TcpReport {
-    fn kind(&self) -> &'static str {
-        Self::KIND
-    }
-
-    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(connection) = &self.connection else { return Ok(()) };
-        write!(f, "  {} from {}", connection.peer, connection.local)
-    }
+pub struct UnixReport {
+    /// The connection.
+    pub connection: Option<UnixConnection>,
+    /// The TLS handshake, as far as it came.
+    pub tls: Option<TlsReport>,
+    /// The script, as far as it came.
+    pub script: Option<ScriptReport>,
+    /// How the peer had ended the connection when the probe was through; `None` if it had not, or
+    /// if nobody looked.
+    pub peer_end: Option<PeerEnd>,
 }
 
 impl ReportBody for TcpReport {
@@ -88,16 +145,6 @@ impl ReportBody for TcpReport {
 
     fn into_report(self) -> Report {
         Report::Tcp(Box::new(self))
-    }
-}
-
-impl AnyReport for UnixReport {
-    fn kind(&self) -> &'static str {
-        Self::KIND
-    }
-
-    fn describe(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Ok(())
     }
 }
 

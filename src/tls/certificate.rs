@@ -166,6 +166,18 @@ pub struct CertificateNames {
     pub total: u32,
 }
 
+impl CertificateNames {
+    /// The first few of them in one line; how many more there are.
+    pub(crate) fn shown(&self, most: usize) -> String {
+        let addresses = self.ip.iter().map(ToString::to_string);
+        let all = self.dns.iter().cloned().chain(addresses);
+        let rest = all.chain(self.email.iter().cloned()).chain(self.uri.iter().cloned());
+        let kept: Vec<String> = rest.take(most).collect();
+        let more = (self.total as usize).saturating_sub(kept.len());
+        if more == 0 { kept.join(", ") } else { format!("{} and {more} more", kept.join(", ")) }
+    }
+}
+
 /// A public key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -1,6 +1,7 @@
 //! How to speak TLS and what to trust, as data.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,12 @@ pub struct TlsConfig {
     pub alpn: Vec<String>,
     /// The certificate shown if the server asks for one. Default: none.
     pub client_certificate: Option<ClientCertificate>,
+    /// How long to wait, when the server has asked for a client certificate in TLS 1.3 and there is
+    /// no script that reads on, whether it turns the client down: it says so only after the
+    /// handshake (RFC 8446, 4.4.2.4). Anything else that the server sends ends the wait; silence up
+    /// to here counts as accepted. Default: 500 ms.
+    #[serde(with = "crate::duration")]
+    pub client_auth_wait: Duration,
     /// Where to append the session keys in NSS key log format. Whoever reads that file reads the
     /// traffic. Default: nowhere.
     pub key_log: Option<PathBuf>,
@@ -79,6 +86,7 @@ impl Default for TlsConfig {
             verify: Verify::default(),
             alpn: Vec::new(),
             client_certificate: None,
+            client_auth_wait: Duration::from_millis(500),
             key_log: None,
             provider: Provider::default(),
             keep_der: false,

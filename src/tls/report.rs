@@ -266,7 +266,9 @@ pub struct VerifiedChain {
 }
 
 impl VerifiedChain {
-    pub(crate) fn new(served: Vec<u32>, root: Arc<RootReport>, expiry: Option<i64>) -> Self {
+    /// A chain from its parts.
+    #[must_use]
+    pub fn new(served: Vec<u32>, root: Arc<RootReport>, expiry: Option<i64>) -> Self {
         VerifiedChain { served, root, expiry }
     }
 }

@@ -20,6 +20,7 @@ use crate::verdict::{FailureKind, LocalFaultKind};
 ///
 /// A blocking connect would sleep until there is room; a non-blocking one is told to try again and
 /// gets no event for it. Ten milliseconds find the room soon enough and cost next to nothing.
+#[cfg(test)]
 pub(crate) const UNIX_RETRY: Duration = Duration::from_millis(10);
 
 /// Connects to a Unix stream socket.

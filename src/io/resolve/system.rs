@@ -25,7 +25,7 @@ use crate::verdict::{Failure, FailureKind, LocalFault, LocalFaultKind, RawCode};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_structs, reason = "a unit struct that will never hold anything")]
 pub struct SystemResolver;
 
 impl Resolve for SystemResolver {

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
@@ -20,6 +21,7 @@ use super::tap::{Opening, Tap, Wire, plain_alert};
 use super::verifier::{Material, Recorder};
 use crate::tls::{
     Alert, AlertDirection, CertificateRole, ClientAuth, Sni, TlsConfig, TlsHint, TlsReport,
+    TlsVersion,
 };
 use crate::verdict::{Failure, FailureKind, LimitHit, RawCode};
 use crate::{Error, Host};
@@ -50,6 +52,7 @@ pub struct TlsConnector {
     sni: Sni,
     sni_name: Option<ServerName<'static>>,
     verify_name: Option<ServerName<'static>>,
+    client_auth_wait: Duration,
 }
 
 impl fmt::Debug for TlsConnector {
@@ -73,6 +76,7 @@ impl TlsConnector {
             sni: config.sni.clone(),
             sni_name: sni,
             verify_name,
+            client_auth_wait: config.client_auth_wait,
         })
     }
 
@@ -95,6 +99,21 @@ impl TlsConnector {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        let mut stream = stream;
+        let session = self.shake(host, &mut stream, report).await?;
+        Ok(TlsStream::over(stream, session))
+    }
+
+    /// [`TlsConnector::handshake`] over a stream that stays with the caller, whatever happens.
+    pub(crate) async fn shake<S>(
+        &self,
+        host: Option<&Host>,
+        stream: &mut S,
+        report: &mut TlsReport,
+    ) -> Result<Session, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let asked = host.and_then(server_name);
         let expected = self.verify_name.clone().or_else(|| asked.clone());
         let sent = self.sni_name.clone().or(asked);
@@ -109,8 +128,9 @@ impl TlsConnector {
         config.client_auth_cert_resolver = recorder.clone();
         // Without a name there is nothing to send, but rustls wants something.
         let peer = sent.unwrap_or_else(|| ServerName::from(IpAddr::from(Ipv4Addr::UNSPECIFIED)));
-        let session = ClientConnection::new(Arc::new(config), peer)
-            .map_err(|error| classify::tls(FailureKind::TlsProtocol).with_detail(error.to_string()))?;
+        let session = ClientConnection::new(Arc::new(config), peer).map_err(|error| {
+            classify::tls(FailureKind::TlsProtocol).with_detail(error.to_string())
+        })?;
 
         let limits = &self.material.limits;
         let mut handshake = Handshake {
@@ -121,16 +141,27 @@ impl TlsConnector {
             report,
             flush: false,
         };
-        let mut stream = stream;
-        let outcome = poll_fn(|context| handshake.poll(&mut stream, context)).await;
+        let outcome = poll_fn(|context| handshake.poll(stream, context)).await;
         let session = handshake.finish();
         match (outcome, session) {
-            (Ok(()), Some(session)) => Ok(TlsStream::new(stream, session)),
+            (Ok(()), Some(session)) => Ok(Session(session)),
             (Ok(()), None) => Err(classify::tls(FailureKind::TlsProtocol)),
             (Err(failure), _) => Err(failure),
         }
     }
 }
+
+impl TlsConnector {
+    /// How long to wait for the server to turn down the client after this handshake, if it may: in
+    /// TLS 1.3 it says so only then.
+    pub(crate) fn may_be_turned_down(&self, report: &TlsReport) -> Option<Duration> {
+        let asked = matches!(report.client_auth, Some(ClientAuth::Sent | ClientAuth::Empty));
+        (asked && report.version == Some(TlsVersion::Tls13)).then_some(self.client_auth_wait)
+    }
+}
+
+/// What a handshake has led to; with its stream it makes a [`TlsStream`].
+pub(crate) struct Session(pub(super) Box<ClientConnection>);
 
 /// A handshake under way. However it ends, by `drop` at the latest, the report gets what is known.
 struct Handshake<'r> {
@@ -278,7 +309,8 @@ impl Handshake<'_> {
             record.served.iter().filter_map(|parsed| parsed.report.not_after).min();
         report.verified_chains = std::mem::take(&mut record.chains);
         let ends = report.verified_chains.iter().map(|chain| chain.expiry);
-        report.best_chain_expiry = ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max());
+        report.best_chain_expiry =
+            ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max());
         report.checks = std::mem::take(&mut record.checks);
         report.ocsp = record.ocsp.take();
         drop(record);

@@ -10,7 +10,7 @@ use rustls::ClientConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::classify;
-use super::connector::write_all;
+use super::connector::{Session, write_all};
 use super::tap::{Tap, Wire};
 use crate::tls::{Alert, AlertDirection};
 use crate::verdict::{Failure, FailureKind, RawCode};
@@ -48,10 +48,10 @@ impl fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl<S> TlsStream<S> {
-    pub(super) fn new(stream: S, session: Box<ClientConnection>) -> Self {
+    pub(crate) fn over(stream: S, session: Session) -> Self {
         TlsStream {
             stream,
-            session,
+            session: session.0,
             tap: Tap::new(0),
             flush: false,
             ended: false,

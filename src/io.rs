@@ -9,7 +9,7 @@ pub(crate) mod socket;
 pub(crate) mod talk;
 pub(crate) mod tcp;
 pub(crate) mod time;
-#[cfg(feature = "unix")]
+#[cfg(all(unix, feature = "unix"))]
 pub(crate) mod unix;
 mod wire;
 

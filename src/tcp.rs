@@ -18,7 +18,7 @@ pub use info::{TcpInfo, TcpState};
 pub use options::SocketOptions;
 #[cfg(feature = "tcp")]
 pub use prober::TcpProber;
-#[cfg(feature = "unix")]
+#[cfg(all(unix, feature = "unix"))]
 pub use prober::UnixProber;
 pub use report::{
     AddressReport, PeerCredentials, PeerEnd, Resolution, TcpConnection, TcpReport, UnixConnection,

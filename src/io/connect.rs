@@ -14,7 +14,7 @@ mod options;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests;
-#[cfg(unix)]
+#[cfg(all(unix, feature = "unix"))]
 mod unix;
 
 use std::io;
@@ -25,9 +25,9 @@ use socket2::{Domain, SockAddr, SockRef, Socket};
 use tokio::net::TcpStream;
 
 pub(crate) use error::{ConnectError, ConnectErrorKind, ConnectMarks, ConnectStep, IcmpError};
-#[cfg(unix)]
+#[cfg(all(unix, feature = "unix"))]
 pub(crate) use unix::connect_unix;
-#[cfg(all(unix, test))]
+#[cfg(all(unix, feature = "unix", test))]
 pub(crate) use unix::{ConnectedUnix, UNIX_RETRY};
 
 use crate::io::socket::{self as sys, tcp_info};

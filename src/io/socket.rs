@@ -26,6 +26,7 @@ pub(in crate::io) use sys::{
 
 /// Who is at the other end of a Unix socket: as of when it called listen(2) or connect(2)
 /// (`SO_PEERCRED`, unix(7)).
+#[cfg(all(unix, feature = "unix"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Credentials {
     /// Process id; `None` if the process lives in another process namespace.
@@ -38,7 +39,7 @@ pub(crate) struct Credentials {
 
 /// The credentials of the peer of a connected Unix socket. `None` where the system does not say,
 /// which is everywhere but on Linux.
-#[cfg(unix)]
+#[cfg(all(unix, feature = "unix"))]
 pub(crate) fn peer_credentials(socket: &impl AsSocket) -> Option<Credentials> {
     sys::peer_credentials(socket)
 }

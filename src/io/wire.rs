@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-#[cfg(unix)]
+#[cfg(all(unix, feature = "unix"))]
 use tokio::net::UnixStream;
 
 use crate::tcp::{PeerEnd, TcpInfo};
@@ -15,7 +15,7 @@ use crate::tcp::{PeerEnd, TcpInfo};
 #[derive(Debug)]
 pub(crate) enum Wire {
     Tcp(TcpStream),
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "unix"))]
     Unix(UnixStream),
 }
 
@@ -24,7 +24,7 @@ impl Wire {
     pub(crate) fn tcp_info(&self) -> Option<TcpInfo> {
         match self {
             Wire::Tcp(stream) => super::socket::tcp_info::read_all(stream),
-            #[cfg(unix)]
+            #[cfg(all(unix, feature = "unix"))]
             Wire::Unix(_) => None,
         }
     }
@@ -34,7 +34,7 @@ impl Wire {
         let mut byte = [std::mem::MaybeUninit::uninit(); 1];
         let peeked = match self {
             Wire::Tcp(stream) => socket2::SockRef::from(stream).peek(&mut byte),
-            #[cfg(unix)]
+            #[cfg(all(unix, feature = "unix"))]
             Wire::Unix(stream) => socket2::SockRef::from(stream).peek(&mut byte),
         };
         match peeked {
@@ -49,7 +49,7 @@ macro_rules! forward {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
             Wire::Tcp($stream) => $call,
-            #[cfg(unix)]
+            #[cfg(all(unix, feature = "unix"))]
             Wire::Unix($stream) => $call,
         }
     };

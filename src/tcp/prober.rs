@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "unix")]
+#[cfg(all(unix, feature = "unix"))]
 use super::{StreamExpect, UnixConfig, UnixReport};
 use super::{TcpConfig, TcpExpect, TcpReport};
 use crate::engine::script::CompiledScript;
@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::io::talk::Plan;
 use crate::io::tcp::TcpPlan;
 use crate::io::tls::TlsConnector;
-#[cfg(feature = "unix")]
+#[cfg(all(unix, feature = "unix"))]
 use crate::io::unix::UnixPlan;
 use crate::limits::Limits;
 use crate::probe::{ProbeContext, ProbeResult, Prober};
@@ -80,14 +80,14 @@ impl Prober for TcpProber {
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[cfg(feature = "unix")]
+#[cfg(all(unix, feature = "unix"))]
 #[derive(Debug)]
 pub struct UnixProber {
     plan: UnixPlan,
     expect: StreamExpect,
 }
 
-#[cfg(feature = "unix")]
+#[cfg(all(unix, feature = "unix"))]
 impl UnixProber {
     /// Checks the configuration, compiles the script, loads what TLS needs.
     ///
@@ -105,7 +105,7 @@ impl UnixProber {
     }
 }
 
-#[cfg(feature = "unix")]
+#[cfg(all(unix, feature = "unix"))]
 impl Prober for UnixProber {
     type Report = UnixReport;
 

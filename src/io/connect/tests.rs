@@ -11,6 +11,7 @@ use super::*;
 use crate::tcp::TcpState;
 
 mod lab;
+#[cfg(feature = "unix")]
 mod unix;
 
 const SHORT: Duration = Duration::from_millis(100);

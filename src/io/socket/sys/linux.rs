@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use libc::{c_int, socklen_t};
 use socket2::{Domain, MsgHdrMut, Protocol, Socket, Type};
 
+#[cfg(feature = "unix")]
 use crate::io::socket::Credentials;
 use crate::io::socket::cmsg::{self, ExtendedError};
 
@@ -134,6 +135,7 @@ pub(in crate::io) fn take_icmp_error(socket: &Socket) -> Option<ExtendedError> {
     None
 }
 
+#[cfg(feature = "unix")]
 pub(in crate::io) fn peer_credentials(socket: &impl AsFd) -> Option<Credentials> {
     // `struct ucred`: pid, uid, gid.
     let mut buf = [0; 12];

@@ -58,7 +58,7 @@ pub(in crate::io) fn take_icmp_error(_: &Socket) -> Option<ExtendedError> {
     None
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "unix"))]
 pub(in crate::io) fn peer_credentials(_: &impl AsSocket) -> Option<crate::io::socket::Credentials> {
     None
 }

@@ -124,7 +124,7 @@ impl<'p> Talk<'p> {
                 Action::Done => return Ok(()),
                 Action::Failed(failure) => {
                     let refused = self.plan.starttls && self.tls.is_none();
-                    return Err(script_failure(&failure, refused).into());
+                    return Err(script_failure(failure, refused).into());
                 }
             }
         }
@@ -157,10 +157,10 @@ impl<'p> Talk<'p> {
 
     /// What an error of the stream means for the probe.
     fn broken(&mut self, error: &io::Error, record: &Record<'_>) -> Verdict {
-        if matches!(self.channel, Channel::Tls(_)) {
-            if let Some(failure) = TlsStream::<Wire>::failure_of(error) {
-                return self.at_step(failure.clone().in_phase(record.phase())).into();
-            }
+        if let (Channel::Tls(_), Some(failure)) =
+            (&self.channel, TlsStream::<Wire>::failure_of(error))
+        {
+            return self.at_step(failure.clone().in_phase(record.phase())).into();
         }
         match errno::verdict(error, record.phase()) {
             Verdict::Fail(failure) => self.at_step(failure).into(),

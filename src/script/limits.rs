@@ -5,16 +5,16 @@ use serde::{Deserialize, Serialize};
 /// What a script may cost, whatever the peer sends. Each cap is itself allowed; one more is a
 /// failure that names the cap, its value and what was seen.
 #[expect(clippy::exhaustive_structs, reason = "a configuration struct is its own builder")]
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScriptLimits {
     /// Steps in a script. Default: 64. More is an error when the script is compiled.
     pub steps: usize,
     /// Bytes of one line without its end, or of one frame. Default: 65,536.
     pub line: usize,
-    /// Bytes that one `expect_raw` step may look at. Default: 65,536. Each read searches them all
-    /// again, so a peer that sends single bytes can make the step search up to half the square of
-    /// this; no single search is longer than it.
+    /// Bytes that one `expect_raw` step may look at. Default: 16,384. Each read searches them all
+    /// again: no single search is longer than this, but a peer that sends single bytes makes one
+    /// step search up to half the square of it, 128 MiB by default.
     pub raw: usize,
     /// Bytes received over the whole script, before and after TLS starts, and so the most that are
     /// ever buffered. Default: 1,048,576.
@@ -36,7 +36,7 @@ impl Default for ScriptLimits {
         Self {
             steps: 64,
             line: 64 * 1024,
-            raw: 64 * 1024,
+            raw: 16 * 1024,
             received: 1024 * 1024,
             send: 4 * 1024,
             evidence: 4 * 1024,

@@ -56,7 +56,7 @@ impl CompiledScript {
             let step = compiler.step(index, step);
             steps.push(step.map_err(|problem| ScriptError::Step { index, problem })?);
         }
-        Ok(Self { steps, variables, captures: script.captures, limits: limits.clone() })
+        Ok(Self { steps, variables, captures: script.captures, limits: *limits })
     }
 
     /// The step that starts TLS, counted from 0.

@@ -27,9 +27,8 @@ impl Cache {
 
     pub(super) fn get(&self, der: &[u8]) -> Arc<Parsed> {
         let most = usize::try_from(self.limits.certificate_cache).unwrap_or(usize::MAX);
-        let find = |entries: &Entries| {
-            entries.known.iter().find(|known| known.der == der).map(Arc::clone)
-        };
+        let find =
+            |entries: &Entries| entries.known.iter().find(|known| known.der == der).map(Arc::clone);
         if let Some(known) = find(&self.entries()) {
             return known;
         }
@@ -58,8 +57,7 @@ mod tests {
 
     #[test]
     fn it_stays_bounded_and_forgets_the_oldest() {
-        let cache =
-            Cache::new(TlsLimits { certificate_cache: 2, ..TlsLimits::default() }, false);
+        let cache = Cache::new(TlsLimits { certificate_cache: 2, ..TlsLimits::default() }, false);
         let first = cache.get(b"a");
         assert!(Arc::ptr_eq(&first, &cache.get(b"a")));
         cache.get(b"b");
@@ -70,8 +68,7 @@ mod tests {
 
     #[test]
     fn it_can_be_switched_off() {
-        let cache =
-            Cache::new(TlsLimits { certificate_cache: 0, ..TlsLimits::default() }, false);
+        let cache = Cache::new(TlsLimits { certificate_cache: 0, ..TlsLimits::default() }, false);
         assert!(!Arc::ptr_eq(&cache.get(b"a"), &cache.get(b"a")));
     }
 }

@@ -53,10 +53,8 @@ impl Parsed {
             ..CertificateReport::default()
         };
         let names = usize::try_from(limits.names).unwrap_or(usize::MAX);
-        let mut reading = Reading {
-            names,
-            parsed: Parsed { der: der.to_vec(), report, ..Parsed::default() },
-        };
+        let mut reading =
+            Reading { names, parsed: Parsed { der: der.to_vec(), report, ..Parsed::default() } };
         let outcome = reading.certificate(der);
         reading.note("certificate", outcome);
         reading.parsed

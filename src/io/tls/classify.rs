@@ -9,8 +9,8 @@ use rustls::{
 
 use super::finding::Finding;
 use super::tap::{Opening, Tap};
-use crate::tls::alert_name;
 use crate::timing::Phase;
+use crate::tls::alert_name;
 use crate::verdict::{Failure, FailureKind, RawCode};
 
 /// The failure that a refused certificate is.

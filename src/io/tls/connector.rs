@@ -80,6 +80,11 @@ impl TlsConnector {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn material(&self) -> &Arc<Material> {
+        &self.material
+    }
+
     /// Makes the handshake over `stream`. `host` is what was asked for: the name or address that
     /// the certificate is checked against, unless the configuration overrides it, and the server
     /// name indication. `None`, as for a Unix socket, leaves the configuration's.

@@ -68,9 +68,10 @@ impl Walk<'_> {
             if candidate.subject != node.issuer || candidate.spki.is_empty() {
                 continue;
             }
-            let repeats = self.way.iter().filter_map(|place| served.get(*place)).any(|before| {
-                before.spki == candidate.spki && before.subject == candidate.subject
-            });
+            let repeats =
+                self.way.iter().filter_map(|place| served.get(*place)).any(|before| {
+                    before.spki == candidate.spki && before.subject == candidate.subject
+                });
             let copy = || served.iter().take(place).any(|other| other.der == candidate.der);
             if let Some(mark) = self.paths.reachable.get_mut(place) {
                 *mark = true;

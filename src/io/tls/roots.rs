@@ -166,7 +166,9 @@ impl Roots {
     pub(super) fn place(&self, anchor: &TrustAnchor<'_>) -> Option<usize> {
         let mut candidates = self.named(anchor.subject.as_ref());
         candidates.find(|index| {
-            self.anchors.get(*index).is_some_and(|root| std::ptr::eq::<TrustAnchor<'_>>(root, anchor))
+            self.anchors
+                .get(*index)
+                .is_some_and(|root| std::ptr::eq::<TrustAnchor<'_>>(root, anchor))
         })
     }
 

@@ -126,9 +126,8 @@ fn client_key_of(
 ) -> Result<CertifiedKey, Error> {
     const CHAIN: &str = "client_certificate.chain";
     const KEY: &str = "client_certificate.key";
-    let read = |key: &str, path: &Path| {
-        fs::read(path).map_err(|source| Error::file(key, path, source))
-    };
+    let read =
+        |key: &str, path: &Path| fs::read(path).map_err(|source| Error::file(key, path, source));
     let chain = match &files.chain {
         PemSource::File(path) => read(CHAIN, path)?,
         PemSource::Pem(text) => text.clone().into_bytes(),

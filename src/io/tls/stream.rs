@@ -101,15 +101,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// # Errors
     /// The alert, or how else the connection ended.
     pub async fn settle(&mut self) -> Result<(), Failure> {
-        let before = self.session.tls13_tickets_received();
         let outcome = poll_fn(|context| {
             loop {
                 let state = match self.session.process_new_packets() {
                     Ok(state) => state,
                     Err(error) => return Poll::Ready(Err(self.broken(&error))),
                 };
-                if state.plaintext_bytes_to_read() > 0
-                    || self.session.tls13_tickets_received() > before
+                if state.plaintext_bytes_to_read() > 0 || self.session.tls13_tickets_received() > 0
                 {
                     return Poll::Ready(Ok(()));
                 }
@@ -130,8 +128,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
 
     /// Reads from below once.
     fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Answers of TLS itself, such as key updates, go along when they can.
-        let _ = self.poll_send(context)?;
+        // Only one task can wait to write. If one does, its turn is not taken away here.
+        let idle = !self.session.wants_write();
         let wire = &mut Wire { stream: &mut self.stream, context, tap: &mut self.tap };
         match self.session.read_tls(wire) {
             Ok(0) => self.ended = true,
@@ -143,6 +141,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             let error = self.broken(&error);
             let _ = self.poll_send(context);
             return Poll::Ready(Err(error));
+        }
+        // Answers of TLS itself, such as key updates, go along when they can.
+        if idle && self.session.wants_write() {
+            let _ = self.poll_send(context)?;
         }
         Poll::Ready(Ok(()))
     }

@@ -1,0 +1,4 @@
+mod connection;
+mod identity;
+mod pki;
+mod reading;

@@ -24,7 +24,7 @@ use super::paths::{Paths, walk};
 use super::roots::Roots;
 use crate::tls::{
     CertificateRole, Check, CheckKind, CheckStatus, ClientAuth, CrlPolicy, OcspPolicy, OcspReport,
-    OcspStatus, TlsLimits, Verify, VerifiedChain,
+    OcspStatus, TlsLimits, VerifiedChain, Verify,
 };
 use crate::verdict::FailureKind;
 
@@ -222,7 +222,8 @@ impl Identity<'_> {
             None => Some(Finding::new(CheckKind::Chain, FailureKind::TlsNoCertificate, "")),
         };
         // What lies behind the first error: is there a chain at all, are the dates and uses right?
-        let mut chain_known = strict.is_none();
+        let strictly = strict.is_none();
+        let mut chain_known = strictly;
         if let Some(finding) = strict {
             if finding.check == CheckKind::Chain || finding.check == CheckKind::Signature {
                 chain_known = true;
@@ -241,7 +242,7 @@ impl Identity<'_> {
         }
         let ocsp = self.ocsp(ocsp_response, &chains, &mut findings);
 
-        let checks = self.checks(&findings, chain_known, &leaf, ocsp.is_some());
+        let checks = self.checks(&findings, chain_known, strictly, &leaf, ocsp.is_some());
         let is_fatal = |finding: &&Finding| {
             finding.check != CheckKind::Ocsp || self.material.ocsp == OcspPolicy::Fail
         };
@@ -487,7 +488,9 @@ impl Identity<'_> {
                     format!("revoked on {}", date(report.revoked_at))
                 }
                 (None, Some(OcspStatus::Unknown)) => "unknown to the responder".to_owned(),
-                _ if report.outdated => format!("outdated: next update {}", date(report.next_update)),
+                _ if report.outdated => {
+                    format!("outdated: next update {}", date(report.next_update))
+                }
                 _ => "wrongly signed".to_owned(),
             };
             findings.push(Finding::new(CheckKind::Ocsp, code, detail).at(0));
@@ -500,9 +503,12 @@ impl Identity<'_> {
         let next = chains.first().and_then(|chain| chain.served.get(1));
         let place = match next {
             Some(place) => usize::try_from(*place).ok(),
-            None if chains.is_empty() => {
-                self.served.iter().skip(1).position(|other| other.subject == leaf.issuer).map(|n| n + 1)
-            }
+            None if chains.is_empty() => self
+                .served
+                .iter()
+                .skip(1)
+                .position(|other| other.subject == leaf.issuer)
+                .map(|n| n + 1),
             None => None,
         };
         if let Some(parsed) = place.and_then(|place| self.served.get(place)) {
@@ -517,6 +523,7 @@ impl Identity<'_> {
         &self,
         findings: &[Finding],
         chain_known: bool,
+        strictly: bool,
         leaf: &Option<Result<EndEntityCert<'_>, Pki>>,
         stapled: bool,
     ) -> Vec<Check> {
@@ -536,7 +543,7 @@ impl Identity<'_> {
                 CheckKind::Validity => readable,
                 CheckKind::Usage => readable && !chain_failed,
                 CheckKind::Name => readable,
-                CheckKind::Revocation => !self.material.crls.is_empty() && findings.is_empty(),
+                CheckKind::Revocation => !self.material.crls.is_empty() && strictly,
                 CheckKind::Ocsp => stapled,
                 // Made later, by the one who sees the signature.
                 CheckKind::HandshakeSignature => continue,

@@ -12,7 +12,7 @@ mod report;
 mod time;
 
 #[cfg(feature = "tls")]
-pub(crate) use time::text as rfc3339;
+pub(crate) use time::{seconds as utc_seconds, text as rfc3339};
 
 pub use alert::alert_name;
 pub use certificate::{CertificateNames, CertificateReport, CertificateRole, PublicKeyReport};

@@ -3,8 +3,7 @@
 
 use std::fmt::Write as _;
 
-use jiff::civil;
-use jiff::tz::Offset;
+use jiff::civil::DateTime;
 use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
 use x509_cert::der::{Decode, Error, ErrorKind, Reader, SliceReader, Tag, Tagged};
 
@@ -101,9 +100,8 @@ impl<'a> Element<'a> {
         else {
             return Err(bad());
         };
-        let date = civil::DateTime::new(year, month, day, hour, minute, second, 0);
-        let time = date.and_then(|date| Offset::UTC.to_timestamp(date)).map_err(|_| bad())?;
-        Ok(time.as_second())
+        let time = DateTime::new(year, month, day, hour, minute, second, 0).map_err(|_| bad())?;
+        Ok(crate::tls::utc_seconds(time))
     }
 }
 

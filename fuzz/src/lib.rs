@@ -4,6 +4,8 @@ pub mod ops;
 
 use netsonde::engine::script::CompiledScript;
 use netsonde::script::{Script, ScriptLimits};
+use netsonde::tls::{CertificateReport, read_certificate, read_ocsp_response};
+use netsonde::{ConnectTo, Target};
 
 /// A script file parses or not, compiles or not, and what parsed survives being written.
 pub fn script_file(text: &str) {
@@ -14,4 +16,26 @@ pub fn script_file(text: &str) {
     let written = serde_saphyr::to_string(&script).expect("a script can be written");
     let again = serde_saphyr::from_str::<Script>(&written).expect("what was written can be read");
     assert_eq!(script, again, "{written}");
+}
+
+/// Whatever a server serves as a certificate or as a stapled response can be read, shown as JSON
+/// and read back; what is kept of it is bounded.
+pub fn certificate(der: &[u8]) {
+    let report = read_certificate(der);
+    assert_eq!(report.der_len, der.len() as u64);
+    let json = serde_json::to_string(&report).expect("a report can be written");
+    let again: CertificateReport = serde_json::from_str(&json).expect("and read");
+    assert_eq!(report, again, "{json}");
+    assert!(json.len() < 4096 + 16 * der.len(), "{} bytes of {}", json.len(), der.len());
+    let _ = read_ocsp_response(der, report.serial.as_deref(), 1_790_000_000);
+}
+
+/// A target that parses is shown in a form that parses to the same.
+pub fn target(text: &str) {
+    if let Ok(target) = text.parse::<Target>() {
+        assert_eq!(target.to_string().parse(), Ok(target));
+    }
+    if let Ok(to) = text.parse::<ConnectTo>() {
+        assert_eq!(to.to_string().parse(), Ok(to));
+    }
 }

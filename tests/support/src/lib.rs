@@ -23,14 +23,18 @@
     reason = "test support: a panic is a failed test, and no one outside this workspace builds on it"
 )]
 
+pub mod leaks;
 pub mod pki;
+pub mod relay;
 pub mod server;
 pub mod skip;
 mod sys;
 mod temp;
 pub mod tls;
 
+pub use leaks::Leaks;
 pub use pki::{Authority, Issued, Key, Pki};
+pub use relay::{Fate, Flow, Point, Relay};
 pub use server::{Closed, ClosedPort, Connection, End, FullBacklog, Script, Server, Step};
 pub use skip::{require_command, require_root, skip};
 pub use temp::TempDir;

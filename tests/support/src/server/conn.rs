@@ -46,6 +46,18 @@ impl Conn {
         Self { io: Io::Plain(plain), socket, buffer: Vec::new(), entry, mute: false }
     }
 
+    pub(crate) fn entry(&self) -> Entry {
+        self.entry.clone()
+    }
+
+    /// The stream itself, while it is a plain one.
+    pub(crate) fn plain(&mut self) -> io::Result<&mut Plain> {
+        match &mut self.io {
+            Io::Plain(plain) => Ok(plain),
+            _ => Err(unexpected("this needs a plain connection")),
+        }
+    }
+
     /// Runs a script to its end, and notes in the log how that went.
     pub(crate) async fn serve(mut self, script: &Script) {
         let socket = Arc::clone(&self.socket);

@@ -165,13 +165,16 @@ impl Builder {
         }
         let log = Log::new(self.keep);
         let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("support-server".to_owned())
             .spawn({
                 let log = log.clone();
-                move || run(&self, listening, &log, stopped)
+                move || run(&self, listening, &log, stopped, &ready)
             })
             .expect("a thread can be started");
+        // A leak test that starts now is not to see the runtime's descriptors appear.
+        is_ready.recv().expect("the server's thread starts");
         Server { place, log, stop: Some(stop), thread: Some(thread) }
     }
 }
@@ -181,7 +184,13 @@ enum Listening {
     Unix(std::os::unix::net::UnixListener),
 }
 
-fn run(settings: &Builder, listening: Listening, log: &Log, stopped: oneshot::Receiver<()>) {
+fn run(
+    settings: &Builder,
+    listening: Listening,
+    log: &Log,
+    stopped: oneshot::Receiver<()>,
+    ready: &std::sync::mpsc::Sender<()>,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -190,12 +199,17 @@ fn run(settings: &Builder, listening: Listening, log: &Log, stopped: oneshot::Re
     local.block_on(&runtime, async {
         tokio::select! {
             _ = stopped => {}
-            () = accept(settings, listening, log) => {}
+            () = accept(settings, listening, log, ready) => {}
         }
     });
 }
 
-async fn accept(settings: &Builder, listening: Listening, log: &Log) {
+async fn accept(
+    settings: &Builder,
+    listening: Listening,
+    log: &Log,
+    ready: &std::sync::mpsc::Sender<()>,
+) {
     enum Listener {
         Tcp(TcpListener),
         Unix(UnixListener),
@@ -205,6 +219,7 @@ async fn accept(settings: &Builder, listening: Listening, log: &Log) {
         Listening::Unix(listener) => UnixListener::from_std(listener).map(Listener::Unix),
     }
     .expect("the runtime takes a listener");
+    _ = ready.send(());
     let scripts: Vec<_> = settings.scripts.iter().cloned().map(Arc::new).collect();
     let mut count = 0;
     loop {

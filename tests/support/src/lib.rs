@@ -23,6 +23,7 @@
     reason = "test support: a panic is a failed test, and no one outside this workspace builds on it"
 )]
 
+pub mod daemon;
 pub mod leaks;
 pub mod pki;
 pub mod relay;
@@ -32,6 +33,7 @@ mod sys;
 mod temp;
 pub mod tls;
 
+pub use daemon::Daemon;
 pub use leaks::Leaks;
 pub use pki::{Authority, Issued, Key, Pki};
 pub use relay::{Fate, Flow, Point, Relay};

@@ -25,6 +25,8 @@
 
 pub mod daemon;
 pub mod leaks;
+pub mod netns;
+pub mod packet;
 pub mod pki;
 pub mod relay;
 pub mod server;
@@ -35,6 +37,7 @@ pub mod tls;
 
 pub use daemon::Daemon;
 pub use leaks::Leaks;
+pub use netns::{Lab, Namespace};
 pub use pki::{Authority, Issued, Key, Pki};
 pub use relay::{Fate, Flow, Point, Relay};
 pub use server::{Closed, ClosedPort, Connection, End, FullBacklog, Script, Server, Step};

@@ -2,8 +2,10 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) fn effective_uid() -> u32 {
     // SAFETY: geteuid(2) takes nothing and cannot fail.
@@ -30,4 +32,98 @@ pub(crate) fn signal_group(leader: u32, signal: i32) {
     // SAFETY: kill(2) touches no memory; the group is that of a child which has not been waited for
     // yet or was so just now.
     _ = unsafe { libc::kill(-leader, signal) };
+}
+
+/// Moves the calling thread into a network namespace (setns(2)).
+pub(crate) fn enter_network_namespace(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed, so open, and setns(2) touches no memory. Only the calling
+    // thread moves; sockets that exist stay where they were made.
+    let outcome = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn interface_request(device: &str) -> libc::ifreq {
+    // SAFETY: `ifreq` is made of integers, arrays of them and a union of such; all zero is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    assert!(device.len() < request.ifr_name.len(), "{device} is too long for a device name");
+    for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
+        *to = from.cast_signed();
+    }
+    request
+}
+
+/// Sets one of the flags that `ethtool -K` sets (`struct ethtool_value`, `linux/ethtool.h`).
+pub(crate) fn ethtool_set(
+    socket: BorrowedFd<'_>,
+    device: &str,
+    command: u32,
+    value: u32,
+) -> io::Result<()> {
+    const SIOCETHTOOL: libc::c_ulong = 0x8946;
+    let mut pair = [command, value];
+    let mut request = interface_request(device);
+    request.ifr_ifru.ifru_data = pair.as_mut_ptr().cast();
+    // SAFETY: the kernel reads the request and the pair of integers that it points to, both of which
+    // live until the call returns.
+    let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The index of a device in the namespace of the calling thread.
+pub(crate) fn interface_index(device: &str) -> io::Result<i32> {
+    let name = std::ffi::CString::new(device)?;
+    // SAFETY: the name is a NUL-terminated string that outlives the call.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    if index == 0 { Err(io::Error::last_os_error()) } else { Ok(index.cast_signed()) }
+}
+
+/// The address of all frames of a device, for a packet socket (packet(7)).
+pub(crate) fn packet_address(index: i32) -> io::Result<socket2::SockAddr> {
+    let link = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: (libc::ETH_P_ALL as u16).to_be(),
+        sll_ifindex: index,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let fill = |storage: *mut socket2::SockAddrStorage, length: *mut libc::socklen_t| {
+        // SAFETY: the storage is larger than, and aligned for, every socket address.
+        unsafe {
+            storage.cast::<libc::sockaddr_ll>().write(link);
+            *length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        }
+        Ok(())
+    };
+    // SAFETY: `fill` writes a whole `sockaddr_ll` and its length.
+    unsafe { socket2::SockAddr::try_init(fill) }.map(|((), address)| address)
+}
+
+/// When the kernel received the packet that was read last from this socket (`SIOCGSTAMPNS`,
+/// socket(7)). The first call switches the stamps on.
+pub(crate) fn last_packet_at(socket: BorrowedFd<'_>) -> io::Result<SystemTime> {
+    const SIOCGSTAMPNS: libc::c_ulong = 0x8907;
+    let mut stamp = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one `timespec` where the pointer says, and that is one.
+    let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSTAMPNS as _, &raw mut stamp) };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(UNIX_EPOCH + Duration::new(stamp.tv_sec.cast_unsigned(), stamp.tv_nsec as u32))
+}
+
+/// Waits until a socket can be read; `false` if it cannot within `timeout`. Unlike `SO_RCVTIMEO`,
+/// which counts in clock ticks, ppoll(2) is as exact as the kernel's timers are.
+pub(crate) fn wait_readable(socket: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let limit = libc::timespec {
+        tv_sec: timeout.as_secs().min(86_400).cast_signed(),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    // SAFETY: one `pollfd` and one `timespec` that live until the call returns, no signal mask.
+    match unsafe { libc::ppoll(&raw mut poll, 1, &raw const limit, std::ptr::null()) } {
+        -1 => Err(io::Error::last_os_error()),
+        count => Ok(count > 0),
+    }
 }

@@ -43,6 +43,7 @@ pub struct Builder {
     backlog: i32,
     receive_buffer: Option<usize>,
     send_buffer: Option<usize>,
+    mss: Option<u32>,
     keep: usize,
 }
 
@@ -78,6 +79,13 @@ impl Builder {
     #[must_use]
     pub fn send_buffer(mut self, bytes: usize) -> Self {
         self.send_buffer = Some(bytes);
+        self
+    }
+
+    /// `TCP_MAXSEG`: the largest segment that the server asks for and sends; Linux takes 88 and more.
+    #[must_use]
+    pub fn mss(mut self, bytes: u32) -> Self {
+        self.mss = Some(bytes);
         self
     }
 
@@ -122,6 +130,9 @@ impl Builder {
         }
         if let Some(bytes) = self.send_buffer {
             socket.set_send_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = self.mss {
+            socket.set_tcp_mss(bytes)?;
         }
         socket.set_nonblocking(true)?;
         socket.bind(&self.address.into())?;
@@ -290,6 +301,7 @@ impl Server {
             backlog: 1024,
             receive_buffer: None,
             send_buffer: None,
+            mss: None,
             keep: 1 << 20,
         }
     }

@@ -1,0 +1,551 @@
+//! Packets by hand: capture with the kernel's stamps, injection of crafted frames, and a wire that
+//! loses, delays or alters what passes. Needs root, and a [`Lab`](crate::Lab) to work in.
+//!
+//! ```no_run
+//! # fn test() {
+//! use netsonde_support::Lab;
+//! use netsonde_support::packet::{self, Responder, Tap, Tcp};
+//!
+//! let Some(lab) = Lab::new("forged") else { return };
+//! let (client, stranger) = (lab.namespace("c"), lab.namespace("x"));
+//! let (near, far) = lab.link((&client, "10.1.0.1/24"), (&stranger, ""));
+//! near.neighbour("10.1.0.2", &far);
+//! // Answers each SYN with a SYN-ACK that acknowledges something else.
+//! let _forger = Responder::start(Tap::open(&far), |frame| {
+//!     let syn = frame.tcp().filter(Tcp::is_syn)?;
+//!     let mut answer = syn.syn_ack(1);
+//!     answer.acknowledgment = answer.acknowledgment.wrapping_add(7);
+//!     Some(frame.reply(packet::TCP, &answer.bytes(frame.ip()?.destination, frame.ip()?.source)))
+//! });
+//! # }
+//! ```
+
+use std::collections::BinaryHeap;
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::netns::Device;
+use crate::sys;
+
+/// IP protocol number.
+pub const ICMP: u8 = 1;
+/// IP protocol number.
+pub const TCP: u8 = 6;
+/// IP protocol number.
+pub const UDP: u8 = 17;
+/// IP protocol number.
+pub const ICMPV6: u8 = 58;
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+const ETHERNET_HEADER: usize = 14;
+const MAX_FRAME: usize = 65_536;
+
+/// The Internet checksum (RFC 1071) of the parts one behind the other; each but the last must have an
+/// even length.
+pub fn checksum(parts: &[&[u8]]) -> u16 {
+    let words = parts.iter().flat_map(|part| part.chunks(2));
+    let mut sum: u64 = words
+        .map(|word| u64::from(u16::from_be_bytes([word[0], word.get(1).copied().unwrap_or(0)])))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// The checksum that TCP, UDP and ICMPv6 have, with the addresses in it (RFC 9293, 3.1; RFC 8200,
+/// 8.1).
+pub fn transport_checksum(source: IpAddr, destination: IpAddr, protocol: u8, body: &[u8]) -> u16 {
+    let length = (body.len() as u32).to_be_bytes();
+    // Both forms of the pseudo-header have the same words in them.
+    checksum(&[&octets(source), &octets(destination), &length, &[0, protocol], body])
+}
+
+/// An IP packet, without options or extension headers.
+///
+/// # Panics
+///
+/// The addresses are of different families.
+pub fn ip(source: IpAddr, destination: IpAddr, protocol: u8, ttl: u8, body: &[u8]) -> Vec<u8> {
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let length = (20 + body.len() as u16).to_be_bytes();
+            // No identification, and "don't fragment".
+            let mut header =
+                [&[0x45, 0], &length[..], &[0, 0, 0x40, 0, ttl, protocol, 0, 0]].concat();
+            header.extend(source.octets());
+            header.extend(destination.octets());
+            let sum = checksum(&[&header]).to_be_bytes();
+            header[10..12].copy_from_slice(&sum);
+            [&header, body].concat()
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let length = (body.len() as u16).to_be_bytes();
+            let start = [0x60, 0, 0, 0, length[0], length[1], protocol, ttl];
+            [&start[..], &source.octets(), &destination.octets(), body].concat()
+        }
+        _ => panic!("{source} and {destination} are of different families"),
+    }
+}
+
+/// An ICMP message (v4), with its checksum; `rest` is the second word of the header.
+pub fn icmp(kind: u8, code: u8, rest: [u8; 4], body: &[u8]) -> Vec<u8> {
+    let mut message = [&[kind, code, 0, 0], &rest[..], body].concat();
+    let sum = checksum(&[&message]).to_be_bytes();
+    message[2..4].copy_from_slice(&sum);
+    message
+}
+
+/// The ICMP message "fragmentation needed" (RFC 1191) about an IPv4 packet, of which it quotes the
+/// header and eight bytes.
+pub fn fragmentation_needed(packet: &[u8], mtu: u16) -> Vec<u8> {
+    let mtu = mtu.to_be_bytes();
+    icmp(3, 4, [0, 0, mtu[0], mtu[1]], &packet[..packet.len().min(28)])
+}
+
+/// A TCP segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tcp {
+    /// Source port.
+    pub source: u16,
+    /// Destination port.
+    pub destination: u16,
+    /// Sequence number.
+    pub sequence: u32,
+    /// Acknowledgment number.
+    pub acknowledgment: u32,
+    /// FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32.
+    pub flags: u8,
+    /// Window.
+    pub window: u16,
+    /// Options, a multiple of four bytes.
+    pub options: Vec<u8>,
+    /// Data.
+    pub payload: Vec<u8>,
+}
+
+impl Tcp {
+    /// FIN.
+    pub const FIN: u8 = 1;
+    /// SYN.
+    pub const SYN: u8 = 2;
+    /// RST.
+    pub const RST: u8 = 4;
+    /// ACK.
+    pub const ACK: u8 = 16;
+
+    /// Reads a segment.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let word = |at: usize| Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+        let long = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        let header = usize::from(bytes.get(12)? >> 4) * 4;
+        Some(Self {
+            source: word(0)?,
+            destination: word(2)?,
+            sequence: long(4)?,
+            acknowledgment: long(8)?,
+            flags: *bytes.get(13)?,
+            window: word(14)?,
+            options: bytes.get(20..header)?.to_vec(),
+            payload: bytes.get(header..)?.to_vec(),
+        })
+    }
+
+    /// Whether it is the first segment of a connection.
+    pub fn is_syn(&self) -> bool {
+        self.flags & (Self::SYN | Self::ACK) == Self::SYN
+    }
+
+    /// The right answer to this SYN, with this first sequence number.
+    #[must_use]
+    pub fn syn_ack(&self, sequence: u32) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            sequence,
+            acknowledgment: self.sequence.wrapping_add(1),
+            flags: Self::SYN | Self::ACK,
+            window: 65_535,
+            ..Self::default()
+        }
+    }
+
+    /// The same with the maximum segment size option.
+    #[must_use]
+    pub fn mss(mut self, bytes: u16) -> Self {
+        let size = bytes.to_be_bytes();
+        self.options.extend([2, 4, size[0], size[1]]);
+        self
+    }
+
+    /// Its bytes, checksum included, for a packet with these addresses.
+    ///
+    /// # Panics
+    ///
+    /// The options are no multiple of four bytes, or more than 40.
+    pub fn bytes(&self, source: IpAddr, destination: IpAddr) -> Vec<u8> {
+        assert!(
+            self.options.len().is_multiple_of(4) && self.options.len() <= 40,
+            "no such options"
+        );
+        let mut out = self.source.to_be_bytes().to_vec();
+        out.extend(self.destination.to_be_bytes());
+        out.extend(self.sequence.to_be_bytes());
+        out.extend(self.acknowledgment.to_be_bytes());
+        out.extend([((20 + self.options.len()) as u8 / 4) << 4, self.flags]);
+        out.extend(self.window.to_be_bytes());
+        out.extend([0; 4]);
+        out.extend(&self.options);
+        out.extend(&self.payload);
+        let sum = transport_checksum(source, destination, TCP, &out).to_be_bytes();
+        out[16..18].copy_from_slice(&sum);
+        out
+    }
+}
+
+/// The header of an IP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ip {
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// Protocol number (of the first header behind it, in IPv6).
+    pub protocol: u8,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// Length of the header.
+    pub header: usize,
+}
+
+/// A captured Ethernet frame.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// When the kernel saw it, on the wall clock.
+    pub at: SystemTime,
+    /// Whether it left through the device, rather than came in.
+    pub outgoing: bool,
+    /// The frame, from its destination address on.
+    pub bytes: Vec<u8>,
+}
+
+impl Frame {
+    /// The IP packet in it.
+    pub fn packet(&self) -> Option<&[u8]> {
+        let kind = self.bytes.get(12..ETHERNET_HEADER)?;
+        let kind = u16::from_be_bytes(kind.try_into().ok()?);
+        (kind == ETHERTYPE_IPV4 || kind == ETHERTYPE_IPV6).then(|| &self.bytes[ETHERNET_HEADER..])
+    }
+
+    /// The header of the IP packet in it.
+    pub fn ip(&self) -> Option<Ip> {
+        let packet = self.packet()?;
+        let v4 = |at: usize| Some(IpAddr::from(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?));
+        let v6 =
+            |at: usize| Some(IpAddr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?));
+        match packet.first()? >> 4 {
+            4 => Some(Ip {
+                source: v4(12)?,
+                destination: v4(16)?,
+                protocol: packet[9],
+                ttl: packet[8],
+                header: usize::from(packet[0] & 15) * 4,
+            }),
+            6 => Some(Ip {
+                source: v6(8)?,
+                destination: v6(24)?,
+                protocol: packet[6],
+                ttl: packet[7],
+                header: 40,
+            }),
+            _ => None,
+        }
+    }
+
+    /// What the IP packet carries.
+    pub fn payload(&self) -> Option<&[u8]> {
+        let packet = self.packet()?;
+        // Short frames are padded: the packet says where it ends.
+        let end = match packet.first()? >> 4 {
+            4 => usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?])),
+            _ => 40 + usize::from(u16::from_be_bytes([*packet.get(4)?, *packet.get(5)?])),
+        };
+        packet.get(self.ip()?.header..end.min(packet.len()))
+    }
+
+    /// The TCP segment in it.
+    pub fn tcp(&self) -> Option<Tcp> {
+        (self.ip()?.protocol == TCP).then(|| Tcp::parse(self.payload()?))?
+    }
+
+    /// A frame back to where this one came from, as if from the address it went to.
+    ///
+    /// # Panics
+    ///
+    /// This one has no IP packet in it.
+    pub fn reply(&self, protocol: u8, body: &[u8]) -> Vec<u8> {
+        let ip = self.ip().expect("an IP packet to reply to");
+        self.reply_from(ip.destination, protocol, body)
+    }
+
+    /// A frame back to where this one came from, as if from any address: a router's, for instance.
+    ///
+    /// # Panics
+    ///
+    /// This one has no IP packet in it.
+    pub fn reply_from(&self, source: IpAddr, protocol: u8, body: &[u8]) -> Vec<u8> {
+        let to = self.ip().expect("an IP packet to reply to").source;
+        let packet = ip(source, to, protocol, 64, body);
+        [&self.bytes[6..12], &self.bytes[..6], &self.bytes[12..ETHERNET_HEADER], &packet].concat()
+    }
+}
+
+/// A packet socket on a device: sees every frame, sends any.
+#[derive(Debug)]
+pub struct Tap {
+    socket: Socket,
+    mac: [u8; 6],
+}
+
+impl Tap {
+    /// Opens one on a device of a lab.
+    ///
+    /// # Panics
+    ///
+    /// The device is gone.
+    pub fn open(device: &Device) -> Self {
+        let socket = device.namespace.run(|| Self::socket(&device.name));
+        let socket = socket.unwrap_or_else(|error| panic!("{}: {error}", device.name));
+        Self { socket, mac: device.mac }
+    }
+
+    fn socket(device: &str) -> io::Result<Socket> {
+        let all = i32::from((libc::ETH_P_ALL as u16).to_be());
+        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(all)))?;
+        socket.set_recv_buffer_size(4 << 20)?;
+        socket.bind(&sys::packet_address(sys::interface_index(device)?)?)?;
+        _ = sys::last_packet_at(socket.as_fd());
+        Ok(socket)
+    }
+
+    /// The next frame, or `None` if none comes within `timeout`.
+    ///
+    /// # Panics
+    ///
+    /// The device went down.
+    pub fn receive(&self, timeout: Duration) -> Option<Frame> {
+        match sys::wait_readable(self.socket.as_fd(), timeout) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return None,
+            Err(error) => panic!("capture: {error}"),
+        }
+        let mut bytes = vec![0; MAX_FRAME];
+        let count =
+            (&self.socket).read(&mut bytes).unwrap_or_else(|error| panic!("capture: {error}"));
+        bytes.truncate(count);
+        let at = sys::last_packet_at(self.socket.as_fd()).unwrap_or_else(|_| SystemTime::now());
+        let outgoing = bytes.get(6..12) == Some(&self.mac);
+        Some(Frame { at, outgoing, bytes })
+    }
+
+    /// Frames, up to and with the first one that `wanted` takes; all of them if none is within
+    /// `timeout`.
+    pub fn receive_until(
+        &self,
+        timeout: Duration,
+        mut wanted: impl FnMut(&Frame) -> bool,
+    ) -> Vec<Frame> {
+        let end = Instant::now() + timeout;
+        let mut frames = Vec::new();
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            let Some(frame) = self.receive(left) else { break };
+            let found = wanted(&frame);
+            frames.push(frame);
+            if found {
+                break;
+            }
+        }
+        frames
+    }
+
+    /// Sends a whole frame.
+    ///
+    /// # Panics
+    ///
+    /// The device does not take it.
+    pub fn send(&self, frame: &[u8]) {
+        self.socket.send(frame).unwrap_or_else(|error| panic!("injection: {error}"));
+    }
+}
+
+/// How long a thread waits for a frame before it looks whether it is to end.
+const TURN: Duration = Duration::from_millis(20);
+
+/// A thread that ends with its handle.
+#[derive(Debug)]
+struct Loop {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Loop {
+    fn start(mut turn: impl FnMut() + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let work = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                turn();
+            }
+        };
+        let thread = std::thread::Builder::new().name("support-packets".to_owned()).spawn(work);
+        Self { stop, thread: Some(thread.expect("a thread can be started")) }
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let ended = self.thread.take().map(JoinHandle::join);
+        if matches!(ended, Some(Err(_))) && !std::thread::panicking() {
+            panic!("the thread that handled the packets has panicked: see above");
+        }
+    }
+}
+
+/// Answers frames with frames until dropped.
+#[derive(Debug)]
+pub struct Responder(#[expect(dead_code, reason = "held for its drop")] Loop);
+
+impl Responder {
+    /// Hands each frame that comes in to `answer`, and sends what that returns.
+    pub fn start(
+        tap: Tap,
+        mut answer: impl FnMut(&Frame) -> Option<Vec<u8>> + Send + 'static,
+    ) -> Self {
+        Self(Loop::start(move || {
+            let Some(frame) = tap.receive(TURN) else { return };
+            if !frame.outgoing
+                && let Some(answer) = answer(&frame)
+            {
+                tap.send(&answer);
+            }
+        }))
+    }
+}
+
+/// What becomes of a frame on a [`Wire`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// It arrives.
+    Pass,
+    /// It is lost.
+    Drop,
+    /// It arrives so much later; those behind it do not wait.
+    Delay(Duration),
+    /// It arrives twice.
+    Twice,
+    /// Something else arrives in its place.
+    Replace(Vec<u8>),
+}
+
+/// Joins two devices of one namespace, frame by frame, as a bridge would that a test can program: a
+/// delay line, a lossy line. The devices need no addresses.
+///
+/// ```no_run
+/// # fn test() {
+/// use std::time::Duration;
+/// use netsonde_support::Lab;
+/// use netsonde_support::packet::{Passage, Tap, Wire};
+///
+/// let Some(lab) = Lab::new("slow") else { return };
+/// let (a, middle, b) = (lab.namespace("a"), lab.namespace("m"), lab.namespace("b"));
+/// let (_, left) = lab.link((&a, "10.1.0.1/24"), (&middle, ""));
+/// let (right, _) = lab.link((&middle, ""), (&b, "10.1.0.2/24"));
+/// let mut first = true;
+/// let _wire = Wire::join(Tap::open(&left), Tap::open(&right), move |frame, to_right| {
+///     // The first SYN from the left is lost, all else takes 10 ms.
+///     if to_right && std::mem::take(&mut first) && frame.tcp().is_some_and(|tcp| tcp.is_syn()) {
+///         return Passage::Drop;
+///     }
+///     Passage::Delay(Duration::from_millis(10))
+/// });
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Wire {
+    #[expect(dead_code, reason = "held for its drop")]
+    directions: [Loop; 2],
+}
+
+/// A frame that waits for its time.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Waiting {
+    due: std::cmp::Reverse<(Instant, u64)>,
+    frame: Vec<u8>,
+}
+
+impl Wire {
+    /// Joins them; `judge` sees each frame and whether it is on its way to the right.
+    pub fn join(
+        left: Tap,
+        right: Tap,
+        judge: impl FnMut(&Frame, bool) -> Passage + Send + 'static,
+    ) -> Self {
+        let judge = Arc::new(std::sync::Mutex::new(judge));
+        let (left, right) = (Arc::new(left), Arc::new(right));
+        let direction = |from: &Arc<Tap>, to: &Arc<Tap>, to_right: bool| {
+            let (from, to, judge) = (Arc::clone(from), Arc::clone(to), Arc::clone(&judge));
+            let mut waiting = BinaryHeap::new();
+            let mut count = 0;
+            Loop::start(move || {
+                let next = waiting.peek().map(|next: &Waiting| next.due.0.0);
+                let turn = next.map_or(TURN, |due| due.saturating_duration_since(Instant::now()));
+                if let Some(frame) = from.receive(turn.min(TURN))
+                    && !frame.outgoing
+                {
+                    let passage = {
+                        let mut judge = judge.lock().expect("the judge does not panic");
+                        judge(&frame, to_right)
+                    };
+                    let (delay, copies) = match &passage {
+                        Passage::Drop => (Duration::ZERO, 0),
+                        Passage::Twice => (Duration::ZERO, 2),
+                        Passage::Delay(delay) => (*delay, 1),
+                        Passage::Pass | Passage::Replace(_) => (Duration::ZERO, 1),
+                    };
+                    let bytes = match passage {
+                        Passage::Replace(other) => other,
+                        _ => frame.bytes,
+                    };
+                    for _ in 0..copies {
+                        count += 1;
+                        let due = std::cmp::Reverse((Instant::now() + delay, count));
+                        waiting.push(Waiting { due, frame: bytes.clone() });
+                    }
+                }
+                while waiting.peek().is_some_and(|next| next.due.0.0 <= Instant::now()) {
+                    if let Some(next) = waiting.pop() {
+                        to.send(&next.frame);
+                    }
+                }
+            })
+        };
+        Self { directions: [direction(&left, &right, true), direction(&right, &left, false)] }
+    }
+}

@@ -67,7 +67,11 @@ fn isolated_blocking_named(test: &str, body: impl FnOnce()) {
         .output()
         .expect("the test program can be started");
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    print!("{text}");
+    for line in text.lines() {
+        // Marked, so that nobody takes the inner run's totals for those of this one.
+        let mark = if line.starts_with("skipped: ") { "" } else { "| " };
+        println!("{mark}{line}");
+    }
     assert!(text.contains("running 1 test\n"), "{test} is not the name of a test");
     assert!(output.status.success(), "{test} failed in its own process: see above");
 }
@@ -125,6 +129,20 @@ pub fn resident_bytes() -> u64 {
 /// The highest that [`resident_bytes`] ever was (`VmHWM`), in bytes.
 pub fn peak_resident_bytes() -> u64 {
     status("VmHWM") * 1024
+}
+
+/// Sets how many descriptors the process may have open (the soft `RLIMIT_NOFILE`), at most as many as
+/// the hard limit allows, and returns what it is now. It is the whole process's limit: use it inside
+/// of [`isolated`].
+///
+/// # Panics
+///
+/// The kernel refuses.
+pub fn set_descriptor_limit(limit: u64) -> u64 {
+    let (_, hard) = crate::sys::descriptor_limits().expect("the limit can be read");
+    let limit = limit.min(hard);
+    crate::sys::set_descriptor_limit(limit).expect("the soft limit can be set");
+    limit
 }
 
 /// The state to come back to.

@@ -40,7 +40,9 @@ pub use leaks::Leaks;
 pub use netns::{Lab, Namespace};
 pub use pki::{Authority, Issued, Key, Pki};
 pub use relay::{Fate, Flow, Point, Relay};
-pub use server::{Closed, ClosedPort, Connection, End, FullBacklog, Script, Server, Step};
+pub use server::{
+    Closed, ClosedPort, Connection, End, FullBacklog, Script, Server, Step, Unaccepted,
+};
 pub use skip::{require_command, require_root, skip};
 pub use temp::TempDir;
 pub use tls::TlsServer;

@@ -127,3 +127,24 @@ pub(crate) fn wait_readable(socket: BorrowedFd<'_>, timeout: Duration) -> io::Re
         count => Ok(count > 0),
     }
 }
+
+/// The limits on open descriptors, soft and hard (`RLIMIT_NOFILE`, getrlimit(2)).
+pub(crate) fn descriptor_limits() -> io::Result<(u64, u64)> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one `rlimit` where the pointer says, and that is one.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
+/// Sets the soft limit on open descriptors.
+pub(crate) fn set_descriptor_limit(soft: u64) -> io::Result<()> {
+    let (_, hard) = descriptor_limits()?;
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the kernel reads one `rlimit`, and that is one.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use netsonde_support::leaks::{Counts, isolated, isolated_blocking, poll_each_await};
+use netsonde_support::leaks::{
+    Counts, isolated, isolated_blocking, poll_each_await, set_descriptor_limit,
+};
 use netsonde_support::{Leaks, Script, Server};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -77,6 +79,41 @@ fn a_servers_own_thread_and_descriptors_go_with_it() {
             drop(Server::tcp(Script::new()));
         }
         assert_eq!(Counts::now(), before);
+    });
+}
+
+#[test]
+fn a_waiting_connection_costs_little() {
+    isolated(async || {
+        const COUNT: usize = 2_000;
+        for script in [Script::new().hang(), Script::new().never_read(), Script::new().read(1)] {
+            let server = Server::tcp(script);
+            let leaks = Leaks::baseline();
+            let mut streams = Vec::new();
+            for _ in 0..COUNT {
+                streams.push(TcpStream::connect(server.addr()).await.unwrap());
+            }
+            server.until(SOON, |all| (all.len() == COUNT).then_some(())).await;
+            // Both ends, tasks, log.
+            let each = leaks.growth() / COUNT as u64;
+            println!("{each} bytes for a connection");
+            assert!(each < 6 << 10, "{each} bytes for a connection");
+            drop(streams);
+            server
+                .until(SOON, |all| all.iter().all(|one| one.closed().is_some()).then_some(()))
+                .await;
+        }
+    });
+}
+
+#[test]
+fn descriptors_run_out_at_the_limit() {
+    isolated_blocking(|| {
+        assert_eq!(set_descriptor_limit(20), 20);
+        let files: Vec<_> = (0..20).map(|_| std::fs::File::open("/dev/null")).collect();
+        let error = files.into_iter().find_map(Result::err).unwrap();
+        assert_eq!(error.raw_os_error(), Some(24), "EMFILE");
+        assert!(set_descriptor_limit(u64::MAX) > 20);
     });
 }
 

@@ -1,16 +1,21 @@
 //! One connection at work: the steps of a script, and the same as methods for a test's own code.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use crate::server::log::Entry;
 use crate::server::script::{Script, Step};
 use crate::server::socket::{Plain, Socket};
 use crate::tls::{Sealer, TlsServer};
+
+/// How much is read at a time.
+const CHUNK: usize = 16 << 10;
 
 /// Whole writes of at least this size keep [`Step::SendForever`] from being bound by system calls.
 const FLOOD_CHUNK: usize = 64 << 10;
@@ -142,17 +147,29 @@ impl Conn {
 
     /// Reads more bytes into the buffer; `false` at the end of the stream.
     async fn fill(&mut self) -> io::Result<bool> {
-        let mut chunk = [0; 16 << 10];
-        let count = match &mut self.io {
-            Io::Plain(plain) | Io::Sealed(plain, _) => plain.read(&mut chunk).await?,
-            Io::Tls(stream) => stream.read(&mut chunk).await?,
-            Io::Gone => 0,
-        };
+        let Self { io, buffer, .. } = self;
+        let before = buffer.len();
+        std::future::poll_fn(|context| {
+            // The chunk lives on the stack for one poll only: ten thousand waiting connections are
+            // not to hold one each.
+            let mut chunk = [0; CHUNK];
+            let mut read = ReadBuf::new(&mut chunk);
+            match io {
+                Io::Plain(plain) | Io::Sealed(plain, _) => {
+                    ready!(Pin::new(plain).poll_read(context, &mut read))?;
+                }
+                Io::Tls(stream) => ready!(Pin::new(stream).poll_read(context, &mut read))?,
+                Io::Gone => {}
+            }
+            buffer.extend_from_slice(read.filled());
+            Poll::Ready(io::Result::Ok(()))
+        })
+        .await?;
+        let came = &self.buffer[before..];
         if !self.mute {
-            self.entry.received(&chunk[..count]);
+            self.entry.received(came);
         }
-        self.buffer.extend_from_slice(&chunk[..count]);
-        Ok(count > 0)
+        Ok(!came.is_empty())
     }
 
     async fn fill_or_fail(&mut self, doing: &str) -> io::Result<()> {
@@ -226,7 +243,7 @@ impl Conn {
     /// Reads and logs until the peer closes, one way or another.
     pub async fn drain(&mut self) {
         loop {
-            self.buffer.clear();
+            self.buffer = Vec::new();
             if !matches!(self.fill().await, Ok(true)) {
                 return;
             }

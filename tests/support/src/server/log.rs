@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// How the peer ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl Log {
             all.len() - 1
         };
         self.version.send_modify(|version| *version += 1);
-        Entry { log: self.clone(), index }
+        Entry { log: self.clone(), index, ended: Arc::default() }
     }
 }
 
@@ -153,6 +153,9 @@ impl Log {
 pub(crate) struct Entry {
     log: Log,
     index: usize,
+    /// Told when the peer has ended the connection. Each has its own: one for all would wake ten
+    /// thousand waiting connections for each that closes.
+    ended: Arc<Notify>,
 }
 
 impl Entry {
@@ -180,15 +183,13 @@ impl Entry {
             End::Fin => _ = connection.fin_at.get_or_insert(now),
             End::Reset => _ = connection.reset_at.get_or_insert(now),
         });
+        self.ended.notify_one();
     }
 
     /// Waits until the peer has ended the connection.
     pub(crate) async fn until_ended(&self) {
-        let mut changes = self.log.changes();
         while self.log.lock()[self.index].closed().is_none() {
-            if changes.changed().await.is_err() {
-                return;
-            }
+            self.ended.notified().await;
         }
     }
 }

@@ -27,7 +27,7 @@ use tokio::task::LocalSet;
 
 pub use conn::Conn;
 pub use log::{Closed, Connection, End, HelloSeen, TlsSeen};
-pub use ports::{ClosedPort, FullBacklog};
+pub use ports::{ClosedPort, FullBacklog, Unaccepted};
 pub use script::{Custom, Script, Step};
 
 pub(crate) use log::Entry;

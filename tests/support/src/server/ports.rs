@@ -103,6 +103,54 @@ impl FullBacklog {
     }
 }
 
+/// A listener that nobody accepts from: the kernel completes the handshake of as many connections as
+/// fit into its queue and then leaves them alone. The server's side of such a connection costs no
+/// descriptor and no task of the process, so thousands of them measure the client alone.
+///
+/// ```
+/// let silent = netsonde_support::Unaccepted::v4();
+/// assert!(silent.capacity() >= 128);
+/// std::net::TcpStream::connect(silent.addr())?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Unaccepted {
+    address: SocketAddr,
+    capacity: usize,
+    _listener: Socket,
+}
+
+impl Unaccepted {
+    /// One on 127.0.0.1.
+    pub fn v4() -> Self {
+        Self::on((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// One on this address; port 0 takes a free one.
+    ///
+    /// # Panics
+    ///
+    /// The address cannot be bound.
+    pub fn on(address: SocketAddr) -> Self {
+        let listener =
+            bind(address).unwrap_or_else(|error| panic!("cannot bind {address}: {error}"));
+        let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+        let capacity = limit.trim().parse().unwrap_or(128);
+        listener.listen(i32::MAX).expect("a bound socket can listen");
+        Self { address: local(&listener), capacity, _listener: listener }
+    }
+
+    /// Its address.
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections it takes (`net.core.somaxconn`); later ones hang.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+}
+
 fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.bind(&address.into())?;

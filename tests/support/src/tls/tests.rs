@@ -13,7 +13,7 @@ use rustls::{
 use super::hello::ClientHello as Hello;
 use super::raw::ServerHello;
 use super::*;
-use crate::{Key, Pki, Script, Server};
+use crate::{Fate, Flow, Key, Pki, Point, Relay, Script, Server};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -346,6 +346,69 @@ fn raw_records_are_understood() {
         let server = answering(move |_| raw::alert(raw::FATAL, code));
         assert_eq!(fail(&server), Error::AlertReceived(AlertDescription::from(code)));
     }
+}
+
+#[test]
+fn relays_damage_what_a_good_server_says() {
+    let (pki, tls) = good();
+    let every_message = Flow::new().one_byte_records().segments(700, Duration::ZERO);
+    for version in [TlsServer::tls12, TlsServer::tls13] {
+        let tls = version(tls.clone());
+        let server = Server::tcp(after(&tls));
+        let through = |flow: Flow| Relay::to(server.addr()).from_server(flow).start();
+        assert_eq!(text(connect(&through(every_message.clone()), &pki.root).unwrap()), "hello");
+
+        let stalled = through(Flow::new().after(Point::Message(2), Fate::Stall));
+        let socket = TcpStream::connect(stalled.addr()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let name = ServerName::try_from("good.test").unwrap();
+        let session = ClientConnection::new(Arc::new(client_config(&pki.root)), name).unwrap();
+        let mut stream = StreamOwned::new(session, socket);
+        let error = loop {
+            if let Err(error) = stream.conn.complete_io(&mut stream.sock) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(stream.conn.protocol_version().is_some(), "the hello has come");
+
+        let cut = through(Flow::new().after(Point::Message(2), Fate::Fin));
+        let error = connect(&cut, &pki.root).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+    // The first sealed record: the server's certificate flight, or its Finished.
+    let server = Server::tcp(after(&tls.clone().tls13()));
+    let flip = Flow::new().flip_record_of(raw::APPLICATION_DATA, 0);
+    let relay = Relay::to(server.addr()).from_server(flip).start();
+    assert_eq!(failure(&relay, &pki.root), Error::DecryptError);
+    let server = Server::tcp(Script::new().start_tls(&tls.tls12()).read(1).send("hello"));
+    let flip = Flow::new().flip_record_of(raw::APPLICATION_DATA, 0);
+    let relay = Relay::to(server.addr()).from_server(flip).start();
+    let mut stream = connect(&relay, &pki.root).unwrap();
+    stream.write_all(b"?").unwrap();
+    let error = stream.read(&mut [0; 5]).unwrap_err();
+    assert_eq!(rustls_error(&error), Error::DecryptError);
+}
+
+#[test]
+fn floods_meet_the_librarys_caps() {
+    let pki = Pki::new();
+    let flood = |records: Vec<u8>| {
+        let script = Script::new().run(async |conn| Hello::read(conn).await.map(drop));
+        failure(&Server::tcp(script.send_forever(records)), &pki.root)
+    };
+    // Empty handshake records are refused at once, the first of many empty ones of any kind.
+    assert!(matches!(flood(raw::record(raw::HANDSHAKE, b"")), Error::InvalidMessage(_)));
+    let warning = raw::alert(raw::WARNING, raw::UNRECOGNIZED_NAME);
+    let misbehaved = PeerMisbehaved::TooManyWarningAlertsReceived;
+    assert_eq!(flood(warning), Error::PeerMisbehaved(misbehaved));
+    let error = flood(raw::change_cipher_spec());
+    assert!(
+        matches!(error, Error::InappropriateMessage { .. } | Error::PeerMisbehaved(_)),
+        "{error:?}"
+    );
+    let early = flood(raw::record(raw::APPLICATION_DATA, b"too early"));
+    assert!(matches!(early, Error::InappropriateMessage { .. }), "{early:?}");
 }
 
 #[test]

@@ -20,19 +20,14 @@
 //! # }
 //! ```
 
-use std::collections::BinaryHeap;
-use std::io::{self, Read};
+mod tap;
+mod wire;
+
 use std::net::IpAddr;
-use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
-use socket2::{Domain, Protocol, Socket, Type};
-
-use crate::netns::Device;
-use crate::sys;
+pub use tap::Tap;
+pub use wire::{Passage, Responder, Wire};
 
 /// IP protocol number.
 pub const ICMP: u8 = 1;
@@ -46,7 +41,6 @@ pub const ICMPV6: u8 = 58;
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERNET_HEADER: usize = 14;
-const MAX_FRAME: usize = 65_536;
 
 /// The Internet checksum (RFC 1071) of the parts one behind the other; each but the last must have an
 /// even length.
@@ -315,237 +309,47 @@ impl Frame {
     }
 }
 
-/// A packet socket on a device: sees every frame, sends any.
-#[derive(Debug)]
-pub struct Tap {
-    socket: Socket,
-    mac: [u8; 6],
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Tap {
-    /// Opens one on a device of a lab.
-    ///
-    /// # Panics
-    ///
-    /// The device is gone.
-    pub fn open(device: &Device) -> Self {
-        let socket = device.namespace.run(|| Self::socket(&device.name));
-        let socket = socket.unwrap_or_else(|error| panic!("{}: {error}", device.name));
-        Self { socket, mac: device.mac }
+    #[test]
+    fn checksums_are_those_of_the_rfcs() {
+        // The example of RFC 1071, section 3.
+        assert_eq!(checksum(&[&[0, 1, 0xf2, 3, 0xf4, 0xf5, 0xf6, 0xf7]]), 0x220d);
+        assert_eq!(checksum(&[&[0, 1, 0xf2, 3], &[0xf4, 0xf5, 0xf6, 0xf7]]), 0x220d);
+        assert_eq!(checksum(&[&[1]]), 0xfeff);
+        // An echo request with its checksum in it sums up to nothing.
+        assert_eq!(checksum(&[&icmp(8, 0, [0, 1, 0, 2], b"odd")]), 0);
     }
 
-    fn socket(device: &str) -> io::Result<Socket> {
-        let all = i32::from((libc::ETH_P_ALL as u16).to_be());
-        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(all)))?;
-        socket.set_recv_buffer_size(4 << 20)?;
-        socket.bind(&sys::packet_address(sys::interface_index(device)?)?)?;
-        _ = sys::last_packet_at(socket.as_fd());
-        Ok(socket)
-    }
-
-    /// The next frame, or `None` if none comes within `timeout`.
-    ///
-    /// # Panics
-    ///
-    /// The device went down.
-    pub fn receive(&self, timeout: Duration) -> Option<Frame> {
-        match sys::wait_readable(self.socket.as_fd(), timeout) {
-            Ok(true) => {}
-            Ok(false) => return None,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return None,
-            Err(error) => panic!("capture: {error}"),
-        }
-        let mut bytes = vec![0; MAX_FRAME];
-        let count =
-            (&self.socket).read(&mut bytes).unwrap_or_else(|error| panic!("capture: {error}"));
-        bytes.truncate(count);
-        let at = sys::last_packet_at(self.socket.as_fd()).unwrap_or_else(|_| SystemTime::now());
-        let outgoing = bytes.get(6..12) == Some(&self.mac);
-        Some(Frame { at, outgoing, bytes })
-    }
-
-    /// Frames, up to and with the first one that `wanted` takes; all of them if none is within
-    /// `timeout`.
-    pub fn receive_until(
-        &self,
-        timeout: Duration,
-        mut wanted: impl FnMut(&Frame) -> bool,
-    ) -> Vec<Frame> {
-        let end = Instant::now() + timeout;
-        let mut frames = Vec::new();
-        while let Some(left) = end.checked_duration_since(Instant::now()) {
-            let Some(frame) = self.receive(left) else { break };
-            let found = wanted(&frame);
-            frames.push(frame);
-            if found {
-                break;
+    #[test]
+    fn packets_are_read_as_they_were_written() {
+        let (a, b) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let (c, d) = ("fd00::1".parse().unwrap(), "fd00::2".parse().unwrap());
+        for (source, destination, kind) in [(a, b, ETHERTYPE_IPV4), (c, d, ETHERTYPE_IPV6)] {
+            let syn =
+                Tcp { source: 1, destination: 2, sequence: 3, flags: Tcp::SYN, ..Tcp::default() }
+                    .mss(88);
+            let packet = ip(source, destination, TCP, 9, &syn.bytes(source, destination));
+            let mut bytes = [&[1; 6][..], &[2; 6], &kind.to_be_bytes(), &packet].concat();
+            // Ethernet pads.
+            bytes.extend([0; 7]);
+            let frame = Frame { at: SystemTime::now(), outgoing: false, bytes };
+            let ip = frame.ip().unwrap();
+            assert_eq!(
+                (ip.source, ip.destination, ip.protocol, ip.ttl),
+                (source, destination, TCP, 9)
+            );
+            assert_eq!(frame.tcp().unwrap(), syn);
+            let reply = Frame { bytes: frame.reply(UDP, b"back"), ..frame.clone() };
+            assert_eq!(reply.bytes[..12], [[2; 6], [1; 6]].concat());
+            assert_eq!(reply.payload().unwrap(), b"back");
+            assert_eq!(reply.ip().unwrap().destination, source);
+            for length in 0..packet.len() {
+                let cut = Frame { bytes: frame.bytes[..length].to_vec(), ..frame.clone() };
+                _ = (cut.ip(), cut.payload(), cut.tcp());
             }
         }
-        frames
-    }
-
-    /// Sends a whole frame.
-    ///
-    /// # Panics
-    ///
-    /// The device does not take it.
-    pub fn send(&self, frame: &[u8]) {
-        self.socket.send(frame).unwrap_or_else(|error| panic!("injection: {error}"));
-    }
-}
-
-/// How long a thread waits for a frame before it looks whether it is to end.
-const TURN: Duration = Duration::from_millis(20);
-
-/// A thread that ends with its handle.
-#[derive(Debug)]
-struct Loop {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Loop {
-    fn start(mut turn: impl FnMut() + Send + 'static) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let work = move || {
-            while !stopped.load(Ordering::Relaxed) {
-                turn();
-            }
-        };
-        let thread = std::thread::Builder::new().name("support-packets".to_owned()).spawn(work);
-        Self { stop, thread: Some(thread.expect("a thread can be started")) }
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let ended = self.thread.take().map(JoinHandle::join);
-        if matches!(ended, Some(Err(_))) && !std::thread::panicking() {
-            panic!("the thread that handled the packets has panicked: see above");
-        }
-    }
-}
-
-/// Answers frames with frames until dropped.
-#[derive(Debug)]
-pub struct Responder(#[expect(dead_code, reason = "held for its drop")] Loop);
-
-impl Responder {
-    /// Hands each frame that comes in to `answer`, and sends what that returns.
-    pub fn start(
-        tap: Tap,
-        mut answer: impl FnMut(&Frame) -> Option<Vec<u8>> + Send + 'static,
-    ) -> Self {
-        Self(Loop::start(move || {
-            let Some(frame) = tap.receive(TURN) else { return };
-            if !frame.outgoing
-                && let Some(answer) = answer(&frame)
-            {
-                tap.send(&answer);
-            }
-        }))
-    }
-}
-
-/// What becomes of a frame on a [`Wire`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Passage {
-    /// It arrives.
-    Pass,
-    /// It is lost.
-    Drop,
-    /// It arrives so much later; those behind it do not wait.
-    Delay(Duration),
-    /// It arrives twice.
-    Twice,
-    /// Something else arrives in its place.
-    Replace(Vec<u8>),
-}
-
-/// Joins two devices of one namespace, frame by frame, as a bridge would that a test can program: a
-/// delay line, a lossy line. The devices need no addresses.
-///
-/// ```no_run
-/// # fn test() {
-/// use std::time::Duration;
-/// use netsonde_support::Lab;
-/// use netsonde_support::packet::{Passage, Tap, Wire};
-///
-/// let Some(lab) = Lab::new("slow") else { return };
-/// let (a, middle, b) = (lab.namespace("a"), lab.namespace("m"), lab.namespace("b"));
-/// let (_, left) = lab.link((&a, "10.1.0.1/24"), (&middle, ""));
-/// let (right, _) = lab.link((&middle, ""), (&b, "10.1.0.2/24"));
-/// let mut first = true;
-/// let _wire = Wire::join(Tap::open(&left), Tap::open(&right), move |frame, to_right| {
-///     // The first SYN from the left is lost, all else takes 10 ms.
-///     if to_right && std::mem::take(&mut first) && frame.tcp().is_some_and(|tcp| tcp.is_syn()) {
-///         return Passage::Drop;
-///     }
-///     Passage::Delay(Duration::from_millis(10))
-/// });
-/// # }
-/// ```
-#[derive(Debug)]
-pub struct Wire {
-    #[expect(dead_code, reason = "held for its drop")]
-    directions: [Loop; 2],
-}
-
-/// A frame that waits for its time.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Waiting {
-    due: std::cmp::Reverse<(Instant, u64)>,
-    frame: Vec<u8>,
-}
-
-impl Wire {
-    /// Joins them; `judge` sees each frame and whether it is on its way to the right.
-    pub fn join(
-        left: Tap,
-        right: Tap,
-        judge: impl FnMut(&Frame, bool) -> Passage + Send + 'static,
-    ) -> Self {
-        let judge = Arc::new(std::sync::Mutex::new(judge));
-        let (left, right) = (Arc::new(left), Arc::new(right));
-        let direction = |from: &Arc<Tap>, to: &Arc<Tap>, to_right: bool| {
-            let (from, to, judge) = (Arc::clone(from), Arc::clone(to), Arc::clone(&judge));
-            let mut waiting = BinaryHeap::new();
-            let mut count = 0;
-            Loop::start(move || {
-                let next = waiting.peek().map(|next: &Waiting| next.due.0.0);
-                let turn = next.map_or(TURN, |due| due.saturating_duration_since(Instant::now()));
-                if let Some(frame) = from.receive(turn.min(TURN))
-                    && !frame.outgoing
-                {
-                    let passage = {
-                        let mut judge = judge.lock().expect("the judge does not panic");
-                        judge(&frame, to_right)
-                    };
-                    let (delay, copies) = match &passage {
-                        Passage::Drop => (Duration::ZERO, 0),
-                        Passage::Twice => (Duration::ZERO, 2),
-                        Passage::Delay(delay) => (*delay, 1),
-                        Passage::Pass | Passage::Replace(_) => (Duration::ZERO, 1),
-                    };
-                    let bytes = match passage {
-                        Passage::Replace(other) => other,
-                        _ => frame.bytes,
-                    };
-                    for _ in 0..copies {
-                        count += 1;
-                        let due = std::cmp::Reverse((Instant::now() + delay, count));
-                        waiting.push(Waiting { due, frame: bytes.clone() });
-                    }
-                }
-                while waiting.peek().is_some_and(|next| next.due.0.0 <= Instant::now()) {
-                    if let Some(next) = waiting.pop() {
-                        to.send(&next.frame);
-                    }
-                }
-            })
-        };
-        Self { directions: [direction(&left, &right, true), direction(&right, &left, false)] }
     }
 }

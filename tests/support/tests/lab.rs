@@ -248,13 +248,13 @@ fn a_wire_delays_loses_and_doubles() {
     {
         let _wire = start(|_, _| Passage::Pass);
         time();
-        assert!(time() < Duration::from_millis(20));
+        assert!(time() < Duration::from_millis(200));
     }
     {
         let _wire = start(|_, _| Passage::Delay(Duration::from_millis(25)));
         let elapsed = time();
         assert!(elapsed >= Duration::from_millis(50), "{elapsed:?}");
-        assert!(elapsed < Duration::from_millis(80), "{elapsed:?}");
+        assert!(elapsed < Duration::from_millis(500), "{elapsed:?}");
     }
     {
         let _wire = start(|_, _| Passage::Twice);

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 #[path = "../fuzz/src/ops.rs"]
 #[expect(unreachable_pub, reason = "public for the fuzz target")]
+#[expect(clippy::indexing_slicing, reason = "a panic is what this looks for")]
 mod ops;
 
 proptest! {

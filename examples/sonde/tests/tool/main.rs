@@ -1,0 +1,70 @@
+//! The built tool against scripted servers: what a user and a script of theirs would see.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use netsonde::ProbeResult;
+
+mod demo;
+mod formats;
+mod many;
+mod script;
+mod stream;
+mod usage;
+
+/// What a run of the tool left behind.
+#[derive(Debug)]
+struct Run {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Run {
+    /// The one result that was written as JSON.
+    #[track_caller]
+    fn result(&self) -> ProbeResult {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    #[track_caller]
+    fn ended(self, status: i32) -> Self {
+        assert_eq!(self.status, Some(status), "{self:?}");
+        self
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Run {
+            status: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sonde"));
+    command.args(args).env_remove("NO_COLOR").stdin(Stdio::null());
+    command
+}
+
+fn sonde(args: &[&str]) -> Run {
+    command(args).output().unwrap().into()
+}
+
+/// The same with `--format json`: one target, one result.
+fn json(args: &[&str]) -> (Run, ProbeResult) {
+    let run = sonde(&[args, &["--format", "json"]].concat());
+    let result = run.result();
+    (run, result)
+}
+
+fn sonde_reading(args: &[&str], stdin: &str) -> Run {
+    let mut command = command(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    child.wait_with_output().unwrap().into()
+}

@@ -125,7 +125,7 @@ fn plan(
     let compiled = match CompiledScript::new(&script, &limits.script) {
         Ok(_) if script.steps.is_empty() => None,
         Ok(compiled) => Some(Arc::new(compiled)),
-        Err(error) => return Err(Error::config("script", error)),
+        Err(error) => return Err(Error::from(error).under("script")),
     };
     let default = TlsConfig::default();
     let tls = tls.or(starttls.then_some(&default));

@@ -21,7 +21,7 @@ steps:
   - expect: '^331'
   - send: "PASS canary-4711\r\n"
     secret: true
-  - expect: '^(?P<code>\d+)'
+  - expect: '^(?P<code>2\d+)'
     reject: '^5'
 "#;
 
@@ -82,8 +82,9 @@ fn errors_in_a_file_name_key_line_and_column() {
     let folder = TempDir::new("tool");
     for (text, wanted) in [
         ("steps:\n  - expct: '^220'\n", ":2:5: steps[0].expct: unknown field `expct`"),
-        ("steps:\n  - send: x\n  - expect: '('\n", ":3:13: steps[1]"),
-        ("steps:\n  - send: x\n    expect: y\n", ":2:5: steps[0]"),
+        ("steps:\n  - send: x\n  - expect: '('\n", ":3:13: steps[1].expect: regex parse error"),
+        ("steps:\n  - send: x\n    expect: y\n", ":2:5: steps[0]: a step does one thing"),
+        ("variables: {'1': x}\nsteps: []\n", ": variables.1: "),
         ("steps: [", ":1:"),
     ] {
         let path = file(&folder, "bad.yml", text);

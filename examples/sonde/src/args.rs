@@ -32,7 +32,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     #[command(flatten)]
-    Probe(ProbeCommand),
+    Probe(Box<ProbeCommand>),
     /// Start local targets, good and broken ones, probe them all and explain what is seen
     #[command(after_help = DEMO_HELP)]
     Demo(DemoArgs),

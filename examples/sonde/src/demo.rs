@@ -135,7 +135,10 @@ fn summary(total: usize, strays: &[&str], style: Style) -> String {
 /// What stands between the machine-readable results and the user's own probes.
 fn keep(args: &DemoArgs, cases: &[Case], servers: &Servers) -> io::Result<()> {
     let mut out = io::stderr().lock();
-    writeln!(out, "\nThe targets run until Ctrl-C. Authority: {}", servers.ca().display())?;
+    writeln!(out, "\nThe targets run until Ctrl-C. Their authority: {}", servers.ca().display())?;
+    if let Ok(tool) = std::env::current_exe() {
+        writeln!(out, "The tool, `sonde` above: {}", tool.display())?;
+    }
     if args.output.format != Format::Text || args.output.quiet {
         for case in cases {
             writeln!(out, "  {}", case.command())?;

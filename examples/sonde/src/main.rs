@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<Status, Stop> {
     match command {
-        Command::Probe(command) => probe(Job::new(command, io::stdin().lock())?),
+        Command::Probe(command) => probe(Job::new(*command, io::stdin().lock())?),
         Command::Demo(args) => demo::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

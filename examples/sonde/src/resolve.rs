@@ -19,7 +19,7 @@ impl Overlay {
         for (name, address) in names {
             table.entry(name).or_default().push(address);
         }
-        Overlay { table, system: SystemResolver::default() }
+        Overlay { table, system: SystemResolver }
     }
 }
 

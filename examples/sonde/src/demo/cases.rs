@@ -30,7 +30,7 @@ impl Case {
         let Command::Probe(command) = cli.command else {
             return Err(format!("{} does not probe", self.name));
         };
-        let job = Job::new(command, std::io::empty())?;
+        let job = Job::new(*command, std::io::empty())?;
         let probe = job.probes.first().ok_or_else(|| format!("{} has no target", self.name))?;
         Ok(probe.run(&job.cx).await)
     }

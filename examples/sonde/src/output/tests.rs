@@ -14,7 +14,7 @@ fn result(target: &str, verdict: Verdict) -> ProbeResult {
     let start = Instant::now();
     let clock = PhaseClock::start(start, Phase::Connect);
     let timing = clock.finish(start + Duration::from_millis(3));
-    let report = Report::Tcp(Box::new(TcpReport::default()));
+    let report = Report::Tcp(Box::<TcpReport>::default());
     ProbeResult::new(target.parse().unwrap(), SystemTime::now(), verdict, timing, report)
 }
 

@@ -1,4 +1,5 @@
 //! The built tool against scripted servers: what a user and a script of theirs would see.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report wanted")]
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};

@@ -46,3 +46,12 @@ fn every_key_of_the_examples_is_explained() {
     let missing: Vec<_> = found.into_iter().filter(|key| !explained(key)).collect();
     assert_eq!(missing, [""; 0]);
 }
+
+#[test]
+fn the_waterfall_in_timing_md_is_that_of_the_first_example() {
+    let document = include_str!("../docs/timing.md");
+    let result: ProbeResult<Report> = serde_json::from_str(examples()[0]).unwrap();
+    for line in result.to_string().lines().take(10) {
+        assert!(document.contains(&format!("    {line}\n")), "{line}");
+    }
+}

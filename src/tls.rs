@@ -20,7 +20,7 @@ pub use config::{
     ClientCertificate, CrlPolicy, KeySource, OcspPolicy, PemSource, Provider, Sni, TlsConfig,
     TlsLimits, Trust, Verify,
 };
-pub use expect::TlsExpect;
+pub use expect::{AlertCode, TextMatch, TlsExpect};
 pub use ocsp::{OcspReport, OcspSignature, OcspStatus};
 pub use report::{
     Alert, AlertDirection, Check, CheckKind, CheckStatus, ClientAuth, HandshakeKind, RootReport,

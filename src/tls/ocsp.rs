@@ -1,6 +1,7 @@
 //! What a stapled OCSP response says, as data (RFC 6960).
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,16 @@ pub enum OcspStatus {
     Revoked,
     /// The responder does not know the certificate.
     Unknown,
+}
+
+impl fmt::Display for OcspStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            OcspStatus::Good => "good",
+            OcspStatus::Revoked => "revoked",
+            OcspStatus::Unknown => "unknown",
+        })
+    }
 }
 
 /// Whether the signature of a response was checked.

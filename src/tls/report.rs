@@ -128,7 +128,8 @@ impl TlsReport {
         self.checks.iter().filter(|check| check.check == kind).map(|check| check.status).max()
     }
 
-    /// The checks that failed, in order; the first one is why the handshake was given up.
+    /// The checks that failed, in order. In full verification the first one is why the handshake
+    /// was given up; only `ocsp` may stand here without, see [`OcspPolicy`](super::OcspPolicy).
     pub fn failed(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| check.status == CheckStatus::Failed)
     }
@@ -206,6 +207,16 @@ pub enum CheckStatus {
     Failed,
 }
 
+impl fmt::Display for CheckStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            CheckStatus::Skipped => "skipped",
+            CheckStatus::Passed => "passed",
+            CheckStatus::Failed => "failed",
+        })
+    }
+}
+
 /// The outcome of one check. A check may stand in a report several times, once for each
 /// certificate that failed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,12 +247,7 @@ impl Check {
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let status = match self.status {
-            CheckStatus::Skipped => "skipped",
-            CheckStatus::Passed => "passed",
-            CheckStatus::Failed => "failed",
-        };
-        write!(f, "{} {status}", self.check)?;
+        write!(f, "{} {}", self.check, self.status)?;
         if let Some(index) = self.certificate {
             write!(f, " (certificate {index})")?;
         }

@@ -1,4 +1,5 @@
 mod connection;
 mod identity;
+mod odd;
 mod pki;
 mod reading;

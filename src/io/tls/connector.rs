@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -17,7 +17,7 @@ use super::classify;
 use super::names;
 use super::setup::{self, Ready, server_name};
 use super::stream::TlsStream;
-use super::tap::{Opening, Tap, Wire, plain_alert};
+use super::tap::{Opening, Tap, Wire, plain_alert, read_once};
 use super::verifier::{Material, Recorder};
 use crate::tls::{
     Alert, AlertDirection, CertificateRole, ClientAuth, Sni, TlsConfig, TlsHint, TlsReport,
@@ -222,11 +222,12 @@ impl Handshake<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let Some(session) = self.session.as_mut() else { return Poll::Ready(Ok(())) };
-        let read = session.read_tls(&mut Wire { stream, context, tap: &mut self.tap });
-        let end = match read {
+        let end = match ready!(read_once(session, stream, context, &mut self.tap)) {
             Ok(count) => count == 0,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-            Err(error) => return Poll::Ready(Err(classify::stream(&error))),
+            Err(error) => {
+                let own = TlsStream::<S>::failure_of(&error).cloned();
+                return Poll::Ready(Err(own.unwrap_or_else(|| classify::stream(&error))));
+            }
         };
         match self.tap.opening() {
             Opening::Foreign => return Poll::Ready(Err(classify::not_tls(&self.tap))),

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::classify;
 use super::connector::{Session, write_all};
-use super::tap::{Tap, Wire};
+use super::tap::{Broken, Tap, read_once};
 use crate::tls::{Alert, AlertDirection};
 use crate::verdict::{Failure, FailureKind, RawCode};
 
@@ -34,18 +34,6 @@ impl<S: fmt::Debug> fmt::Debug for TlsStream<S> {
         f.debug_struct("TlsStream").field("stream", &self.stream).finish_non_exhaustive()
     }
 }
-
-/// The failure inside an [`io::Error`] of a [`TlsStream`].
-#[derive(Debug)]
-struct Broken(Failure);
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Broken {}
 
 impl<S> TlsStream<S> {
     pub(crate) fn over(stream: S, session: Session) -> Self {
@@ -130,13 +118,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Only one task can wait to write. If one does, its turn is not taken away here.
         let idle = !self.session.wants_write();
-        let wire = &mut Wire { stream: &mut self.stream, context, tap: &mut self.tap };
-        match self.session.read_tls(wire) {
-            Ok(0) => self.ended = true,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-            Err(error) => return Poll::Ready(Err(error)),
-        }
+        let read = read_once(&mut self.session, &mut self.stream, context, &mut self.tap);
+        self.ended |= ready!(read)? == 0;
         if let Err(error) = self.session.process_new_packets() {
             let error = self.broken(&error);
             let _ = self.poll_send(context);
@@ -158,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         if let Some(RawCode::TlsAlert { value }) = failure.raw {
             self.alert = Some(Alert::new(AlertDirection::Received, Some(2), value));
         }
-        io::Error::new(io::ErrorKind::InvalidData, Broken(failure))
+        Broken(failure).into()
     }
 }
 

@@ -1,11 +1,16 @@
 //! What goes over the wire below TLS, as far as a report needs it: counts, the first bytes, and
 //! alerts that are not encrypted.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustls::ClientConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::classify;
+use crate::verdict::{Failure, FailureKind};
 
 /// Record types (RFC 8446, 5.1).
 const ALERT: u8 = 21;
@@ -16,6 +21,8 @@ const KNOWN_TYPES: std::ops::RangeInclusive<u8> = 20..=23;
 pub(super) struct Tap {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    /// How often the stream below was asked for bytes.
+    reads: u64,
     /// The first bytes received, at most `keep`, at least enough for a record header.
     pub(super) first: Vec<u8>,
     keep: usize,
@@ -37,7 +44,7 @@ pub(super) enum Opening {
 impl Tap {
     pub(super) fn new(keep: u32) -> Self {
         let keep = usize::try_from(keep).unwrap_or(usize::MAX).max(5);
-        Tap { bytes_in: 0, bytes_out: 0, first: Vec::new(), keep }
+        Tap { bytes_in: 0, bytes_out: 0, reads: 0, first: Vec::new(), keep }
     }
 
     fn received(&mut self, bytes: &[u8]) {
@@ -73,6 +80,47 @@ pub(super) fn plain_alert(bytes: &[u8]) -> Option<(u8, u8)> {
     }
 }
 
+/// Reads once what has come.
+///
+/// # Errors
+/// That of the stream; or a [`Broken`] if rustls has not even asked it: handshake messages that go on
+/// without a break pile up there, and 64 KiB of them are all that it holds.
+pub(super) fn read_once<S: AsyncRead + Unpin>(
+    session: &mut ClientConnection,
+    stream: &mut S,
+    context: &mut Context<'_>,
+    tap: &mut Tap,
+) -> Poll<io::Result<usize>> {
+    let reads = tap.reads;
+    match session.read_tls(&mut Wire { stream, context, tap }) {
+        Ok(count) => Poll::Ready(Ok(count)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        Err(error) if tap.reads == reads => {
+            let full = classify::tls(FailureKind::TlsLimit).with_detail(error.to_string());
+            Poll::Ready(Err(Broken(full).into()))
+        }
+        Err(error) => Poll::Ready(Err(error)),
+    }
+}
+
+/// A failure of TLS inside an [`io::Error`].
+#[derive(Debug)]
+pub(super) struct Broken(pub(super) Failure);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl From<Broken> for io::Error {
+    fn from(broken: Broken) -> Self {
+        io::Error::new(io::ErrorKind::InvalidData, broken)
+    }
+}
+
 /// A stream within a poll, as the blocking interface that rustls wants.
 pub(super) struct Wire<'a, 'c, S> {
     pub(super) stream: &'a mut S,
@@ -82,6 +130,7 @@ pub(super) struct Wire<'a, 'c, S> {
 
 impl<S: AsyncRead + Unpin> io::Read for Wire<'_, '_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.tap.reads = self.tap.reads.saturating_add(1);
         let mut buffer = ReadBuf::new(buffer);
         match Pin::new(&mut *self.stream).poll_read(self.context, &mut buffer) {
             Poll::Ready(Ok(())) => {

@@ -1,8 +1,10 @@
 //! One step of a script.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::secret::Secret;
 
 /// One step. Exactly one of `expect`, `expect_bytes`, `expect_hex`, `expect_raw`, `send`,
 /// `send_hex` and `starttls` is set; the other fields qualify it. A field that does not apply to
@@ -15,8 +17,8 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(ehlo.until.as_deref(), Some("^250 "));
 /// ```
 #[expect(clippy::exhaustive_structs, reason = "a configuration struct is its own builder")]
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, remote = "Self")]
 pub struct Step {
     /// A name for records and messages.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,9 +86,94 @@ pub struct Step {
     pub allow_line_breaks: bool,
     /// What this step sends, matches and captures, and what the peer said while it waited, appears
     /// in no record. A send or label that expands such a capture is secret as well. What the peer
-    /// repeats in other steps is not searched for it. Default: false.
+    /// repeats in other steps is not searched for it. Texts and patterns of the step itself are `***`
+    /// in debug and in serialised form. Default: false.
     #[serde(skip_serializing_if = "is_false")]
     pub secret: bool,
+}
+
+impl Step {
+    /// The step with everything masked that a secret one hides.
+    fn hidden(&self) -> Self {
+        let mut step = self.clone();
+        let texts = [
+            &mut step.expect,
+            &mut step.expect_bytes,
+            &mut step.expect_hex,
+            &mut step.expect_raw,
+            &mut step.send,
+            &mut step.send_hex,
+            &mut step.reject,
+            &mut step.until,
+        ];
+        for text in texts.into_iter().flatten() {
+            Secret::MASK.clone_into(text);
+        }
+        step
+    }
+}
+
+// `remote = "Self"` gives `Step` two functions of serde's making, and leaves the traits to us.
+impl Serialize for Step {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.secret {
+            Self::serialize(&self.hidden(), serializer)
+        } else {
+            Self::serialize(self, serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Step {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden;
+        let step = if self.secret {
+            hidden = self.hidden();
+            &hidden
+        } else {
+            self
+        };
+        let mut out = f.debug_struct("Step");
+        let texts = [
+            ("name", &step.name),
+            ("expect", &step.expect),
+            ("expect_bytes", &step.expect_bytes),
+            ("expect_hex", &step.expect_hex),
+            ("expect_raw", &step.expect_raw),
+            ("send", &step.send),
+            ("send_hex", &step.send_hex),
+            ("reject", &step.reject),
+            ("until", &step.until),
+        ];
+        for (name, text) in texts.iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
+            out.field(name, text);
+        }
+        let flags = [
+            ("starttls", step.starttls),
+            ("expand", step.expand),
+            ("allow_line_breaks", step.allow_line_breaks),
+            ("secret", step.secret),
+        ];
+        for (name, flag) in flags.iter().filter(|(_, flag)| *flag) {
+            out.field(name, flag);
+        }
+        if let Some(frame) = &step.frame {
+            out.field("frame", frame);
+        }
+        if let Some(lines) = &step.max_lines {
+            out.field("max_lines", lines);
+        }
+        if !step.labels.is_empty() {
+            out.field("labels", &step.labels);
+        }
+        out.finish()
+    }
 }
 
 impl Step {

@@ -49,7 +49,9 @@ steps:
         .with_variable("domain", "${host}")
     };
     assert_eq!(yaml(text).unwrap(), code);
-    assert_eq!(yaml(&serde_saphyr::to_string(&code).unwrap()).unwrap(), code);
+    let mut open = code.clone();
+    open.steps.retain(|step| !step.secret);
+    assert_eq!(yaml(&serde_saphyr::to_string(&open).unwrap()).unwrap(), open);
     assert!(code.uses_starttls());
 }
 
@@ -123,4 +125,25 @@ fn capture_finds_the_latest_value_of_a_name() {
     let report = ScriptReport { steps: vec![step("1"), step("2")], ..Default::default() };
     assert_eq!(report.capture("a"), Some("2"));
     assert_eq!(report.capture("b"), None);
+}
+
+#[test]
+fn secret_steps_are_not_shown() {
+    let every = "
+      - {expect: canary, reject: canary, until: canary, secret: true}
+      - {expect_bytes: canary, secret: true}
+      - {expect_raw: canary, secret: true}
+      - {send: canary, expand: true, secret: true}
+      - {expect_hex: '0c0c0c', secret: true}
+      - {send_hex: '0c0c0c', secret: true}
+    ";
+    let steps: Vec<Step> = serde_saphyr::from_str(every).unwrap();
+    for step in &steps {
+        let shown = format!("{step:?} {}", serde_json::to_string(step).unwrap());
+        assert!(!shown.contains("canary") && !shown.contains("0c0c"), "{shown}");
+        assert!(shown.contains("***") && shown.contains("secret: true"), "{shown}");
+        let open = Step { secret: false, ..step.clone() };
+        let shown = format!("{open:?}");
+        assert!(shown.contains("canary") || shown.contains("0c0c"), "{shown}");
+    }
 }

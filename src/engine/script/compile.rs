@@ -1,6 +1,7 @@
 //! From a script as written to one that can run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -11,12 +12,18 @@ use crate::script::{
 
 /// A script that was checked and whose patterns are compiled. One serves any number of
 /// [`ScriptEngine`](super::ScriptEngine)s at once.
-#[derive(Debug)]
 pub struct CompiledScript {
     pub(super) steps: Vec<CompiledStep>,
     pub(super) variables: BTreeMap<String, Template>,
     pub(super) captures: CaptureScope,
     pub(super) limits: ScriptLimits,
+}
+
+impl fmt::Debug for CompiledScript {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The steps may hold secrets, and as bytes they tell nobody anything.
+        f.debug_struct("CompiledScript").field("steps", &self.steps.len()).finish_non_exhaustive()
+    }
 }
 
 impl CompiledScript {
@@ -53,8 +60,14 @@ impl CompiledScript {
         let mut compiler = Compiler { limits, first_starttls: None, labels: BTreeSet::new() };
         let mut steps = Vec::with_capacity(script.steps.len());
         for (index, step) in script.steps.iter().enumerate() {
-            let step = compiler.step(index, step);
-            steps.push(step.map_err(|problem| ScriptError::Step { index, problem })?);
+            let compiled = compiler.step(index, step).map_err(|problem| match problem {
+                // The parser quotes the pattern.
+                StepProblem::Pattern { field, .. } if step.secret => {
+                    StepProblem::Pattern { field, message: "not well formed".to_owned() }
+                }
+                problem => problem,
+            });
+            steps.push(compiled.map_err(|problem| ScriptError::Step { index, problem })?);
         }
         Ok(Self { steps, variables, captures: script.captures, limits: *limits })
     }
@@ -75,7 +88,6 @@ impl CompiledScript {
     }
 }
 
-#[derive(Debug)]
 pub(super) struct CompiledStep {
     pub(super) name: Option<String>,
     pub(super) kind: StepKind,
@@ -84,7 +96,6 @@ pub(super) struct CompiledStep {
     pub(super) op: Op,
 }
 
-#[derive(Debug)]
 pub(super) enum Op {
     Bytes(Vec<u8>),
     /// The empty pattern: matches without looking.
@@ -103,7 +114,6 @@ pub(super) enum Op {
     Units(Units),
 }
 
-#[derive(Debug)]
 pub(super) struct Units {
     pub(super) frame: Option<Frame>,
     pub(super) expect: Regex,

@@ -1,6 +1,7 @@
 //! The engine: what its owner calls, and the way from step to step.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -52,7 +53,6 @@ pub struct Waiting<'a> {
 /// Every method that takes an instant may be given the same one as before; one that is earlier
 /// counts as the latest so far. Input is worked on as soon as it is passed in, so a step ends at
 /// the instant that came with the bytes that ended it.
-#[derive(Debug)]
 pub struct ScriptEngine {
     pub(super) script: Arc<CompiledScript>,
     origin: Instant,
@@ -69,6 +69,13 @@ pub struct ScriptEngine {
     ended: Option<Result<(), ScriptFailure>>,
     bytes_received: u64,
     bytes_sent: u64,
+}
+
+impl fmt::Debug for ScriptEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Buffer and captures may hold secrets: the report is what there is to see.
+        f.debug_struct("ScriptEngine").field("report", &self.report()).finish_non_exhaustive()
+    }
 }
 
 impl ScriptEngine {

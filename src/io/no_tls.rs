@@ -45,7 +45,7 @@ impl<S> TlsStream<S> {
         match session.0 {}
     }
 
-    pub(crate) fn get_ref(&self) -> &S {
+    pub(crate) fn inner(&self) -> &S {
         match self.0 {}
     }
 

@@ -67,7 +67,7 @@ impl<'p> Talk<'p> {
         match &self.channel {
             Channel::None => None,
             Channel::Plain(wire) => Some(wire),
-            Channel::Tls(stream) => Some(stream.get_ref()),
+            Channel::Tls(stream) => Some(stream.inner()),
         }
     }
 

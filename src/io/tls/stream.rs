@@ -49,7 +49,7 @@ impl<S> TlsStream<S> {
     }
 
     /// The stream below.
-    pub fn get_ref(&self) -> &S {
+    pub fn inner(&self) -> &S {
         &self.stream
     }
 

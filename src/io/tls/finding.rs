@@ -212,15 +212,25 @@ impl<'a> Scene<'a> {
         if self.paths.too_deep && !self.paths.anchored {
             return too_deep();
         }
-        let detail = match self.served.first() {
-            Some(leaf) if leaf.report.self_issued => "self-signed".to_owned(),
-            _ => {
-                // The last certificate on the way names the issuer that is missing.
-                let places = self.paths.reachable.iter().enumerate().filter(|(_, yes)| **yes);
-                let last = places.map(|(place, _)| place).last().unwrap_or(0);
-                let issuer = self.served.get(last).and_then(|last| last.report.issuer.clone());
-                format!("no trusted certificate of: {}", issuer.unwrap_or_default())
+        let mut last = self.served.first();
+        for _ in self.served {
+            let issuer = |next: &&Arc<Parsed>| last.is_some_and(|last| last.issuer == next.subject);
+            match self.served.iter().skip(1).find(issuer) {
+                Some(next) if !next.subject.is_empty() => last = Some(next),
+                _ => break,
             }
+        }
+        let detail = match (last, self.served.first()) {
+            (_, Some(leaf)) if leaf.report.self_issued => "self-signed".to_owned(),
+            (Some(last), _) => {
+                let issuer = last.report.issuer.as_deref().unwrap_or_default();
+                if last.report.self_issued {
+                    format!("not trusted: {issuer}")
+                } else {
+                    format!("no trusted certificate of: {issuer}")
+                }
+            }
+            (None, _) => String::new(),
         };
         Finding::new(CheckKind::Chain, FailureKind::TlsUnknownIssuer, detail)
     }

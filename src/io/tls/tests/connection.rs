@@ -222,7 +222,7 @@ async fn more_than_the_cap() {
 async fn a_dropped_handshake_leaves_its_report_and_nothing_else() {
     let (root, _) = good();
     let connector = TlsConnector::new(&trusting(&[&root])).unwrap();
-    let material = Arc::strong_count(&connector.material());
+    let material = Arc::strong_count(connector.material());
     let (near, mut far) = tokio::io::duplex(65_536);
     let mut report = TlsReport::default();
     let host = "a.test".parse().unwrap();
@@ -231,7 +231,7 @@ async fn a_dropped_handshake_leaves_its_report_and_nothing_else() {
     assert!(report.bytes_out > 100 && report.bytes_in == 0);
     assert_eq!(report.client_hello_bytes, report.bytes_out);
     assert_eq!(report.hint, None);
-    assert_eq!(Arc::strong_count(&connector.material()), material);
+    assert_eq!(Arc::strong_count(connector.material()), material);
     let mut hello = Vec::new();
     far.read_to_end(&mut hello).await.unwrap();
     assert_eq!(u64::try_from(hello.len()).unwrap(), report.bytes_out);

@@ -158,7 +158,9 @@ async fn untrusted() {
     let check = CheckKind::Chain;
     let far = leaf("a.test", &stranger, |_| {});
     refused(config(), &[&far.der], &far, "a.test", TlsUnknownIssuer, check).await;
-    refused(config(), &[&far.der, &stranger.der], &far, "a.test", TlsUnknownIssuer, check).await;
+    let chain = [&far.der, &stranger.der];
+    let report = refused(config(), &chain, &far, "a.test", TlsUnknownIssuer, check).await;
+    assert_eq!(report.failed().next().unwrap().detail.as_deref(), Some("not trusted: CN=stranger"));
 
     let middle = intermediate("middle", &known, |_| {});
     let cut = leaf("a.test", &middle, |_| {});

@@ -9,6 +9,7 @@ use rustls::{
 
 use super::finding::Finding;
 use super::tap::{Opening, Tap};
+use crate::io::errno;
 use crate::timing::Phase;
 use crate::tls::alert_name;
 use crate::verdict::{Failure, FailureKind, RawCode};
@@ -32,12 +33,13 @@ pub(super) fn tls(kind: FailureKind) -> Failure {
 
 /// The failure behind an error of the stream below.
 pub(super) fn stream(error: &io::Error) -> Failure {
-    let kind = match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => FailureKind::Reset,
-        io::ErrorKind::TimedOut => FailureKind::Timeout,
-        io::ErrorKind::HostUnreachable => FailureKind::HostUnreachable,
-        io::ErrorKind::NetworkUnreachable => FailureKind::NetUnreachable,
-        _ => FailureKind::Closed,
+    let kind = match (error.raw_os_error().and_then(errno::remote), error.kind()) {
+        (Some(kind), _) => kind,
+        (None, io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted) => {
+            FailureKind::Reset
+        }
+        (None, io::ErrorKind::TimedOut) => FailureKind::Timeout,
+        (None, _) => FailureKind::Closed,
     };
     match error.raw_os_error() {
         Some(value) => tls(kind).with_raw(RawCode::Errno { value }),

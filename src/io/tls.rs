@@ -6,6 +6,7 @@ mod classify;
 mod connector;
 mod der;
 mod finding;
+mod identity;
 mod name;
 mod names;
 mod ocsp;

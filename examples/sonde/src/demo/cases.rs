@@ -203,8 +203,7 @@ pub(crate) fn all(servers: &Servers) -> Vec<Case> {
         case(
             "guarded",
             "policy",
-            "a name that leads to a cloud's metadata service: refused before a packet is sent, and \
-             unknown, since it says nothing about the target",
+            "a name that leads to a cloud's metadata service: no packet is sent, so it stays unknown",
             &["tcp", "meta.demo.test:80", "--resolve", "meta.demo.test:169.254.169.254", "--guard"],
         ),
     ]

@@ -143,7 +143,6 @@ fn client(chain: &Path, key: Option<&PathBuf>) -> ClientCertificate {
 }
 
 /// What the options expect of TLS.
-#[allow(clippy::needless_update, reason = "the conditions of the library grow")]
 pub(crate) fn expect_tls(options: &TlsOptions) -> TlsExpect {
     TlsExpect { min_days_left: options.min_days_left, ..TlsExpect::default() }
 }

@@ -240,13 +240,34 @@ impl Conn {
         )))
     }
 
+    /// Puts bytes back that were read, to be read again: a script can look at a hello and let
+    /// [`Conn::start_tls`] have it.
+    pub fn unread(&mut self, bytes: &[u8]) {
+        self.buffer.splice(..0, bytes.iter().copied());
+    }
+
     /// Reads and logs until the peer closes, one way or another.
     pub async fn drain(&mut self) {
         loop {
             self.buffer = Vec::new();
             if !matches!(self.fill().await, Ok(true)) {
-                return;
+                break;
             }
+        }
+        // A close_notify ends the session, not yet the connection below.
+        if let Io::Tls(stream) = &mut self.io {
+            let plain = &mut stream.get_mut().0;
+            let end = std::future::poll_fn(|context| {
+                let mut chunk = [0; 1024];
+                loop {
+                    let mut read = ReadBuf::new(&mut chunk);
+                    match ready!(Pin::new(&mut *plain).poll_read(context, &mut read)) {
+                        Ok(()) if !read.filled().is_empty() => {}
+                        _ => return Poll::Ready(()),
+                    }
+                }
+            });
+            end.await;
         }
     }
 

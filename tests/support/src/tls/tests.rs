@@ -429,3 +429,31 @@ fn hellos_are_parsed_cut_short_or_whole() {
         assert_eq!(Hello::parse(&message[..length]), None);
     }
 }
+
+/// A client that says good-bye in TLS is still connected: how it leaves is in the log all the same.
+#[test]
+fn the_close_behind_a_close_notify_is_seen() {
+    let (pki, tls) = good();
+    let server = Server::tcp(Script::new().start_tls(&tls).hang());
+    let mut stream = connect(&server, &pki.root).unwrap();
+    stream.conn.send_close_notify();
+    stream.conn.complete_io(&mut stream.sock).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(server.connection(0).closed().is_none());
+    drop(stream);
+    server.blocking_closed(0, SOON);
+}
+
+#[test]
+fn a_hello_can_be_looked_at_and_served() {
+    let (pki, tls) = good();
+    let server = Server::tcp(Script::new().run(async move |conn| {
+        let header = conn.read(5).await?;
+        let body = conn.read(usize::from(header[3]) << 8 | usize::from(header[4])).await?;
+        assert!(Hello::parse(&body).is_some());
+        conn.unread(&[header, body].concat());
+        conn.start_tls(&tls).await?;
+        conn.send(b"hello").await
+    }));
+    assert_eq!(text(connect(&server, &pki.root).unwrap()), "hello");
+}

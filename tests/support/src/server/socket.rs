@@ -74,7 +74,8 @@ pub(crate) struct Plain {
 impl Plain {
     /// Reads and writes may learn of the peer's end before the watch has had its turn.
     fn note<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
-        let resets = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+        let resets = [BrokenPipe, ConnectionReset, NotConnected];
         if outcome.as_ref().is_err_and(|error| resets.contains(&error.kind())) {
             self.entry.ended(End::Reset);
         }
@@ -132,6 +133,6 @@ impl AsyncWrite for Plain {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.socket.sock_ref().shutdown(std::net::Shutdown::Write))
+        Poll::Ready(self.note(self.socket.sock_ref().shutdown(std::net::Shutdown::Write)))
     }
 }

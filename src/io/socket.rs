@@ -5,6 +5,7 @@
 //! in [`getaddrinfo`]. Everything that can be said in safe code lies outside of them: bytes that the
 //! kernel wrote are taken apart by [`cmsg`] and [`tcp_info`], which are plain parsers.
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has an error queue"))]
 pub(crate) mod cmsg;
 pub(crate) mod getaddrinfo;
 pub(crate) mod interface;

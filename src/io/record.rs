@@ -71,6 +71,10 @@ impl<'a> Record<'a> {
     pub(crate) fn dialling(&mut self, address: Target) -> usize {
         let at_ns = self.offset_ns(self.now());
         self.cx.notify(&Event::Dialling { address: &address, at_ns });
+        if self.attempts.capacity() == 0 {
+            // Most probes make one, and a vector would begin with room for four.
+            self.attempts.reserve_exact(1);
+        }
         self.attempts.push(Attempt::new(address, at_ns));
         self.attempts.len() - 1
     }

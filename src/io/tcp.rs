@@ -50,13 +50,17 @@ pub(crate) async fn probe(
     let start = cx.clock().now();
     let deadline = tokio::time::Instant::now() + cx.timeout().unwrap_or(plan.timeout);
 
-    let mut report = TcpReport::default();
+    // What is made before the first wait is held while it lasts: no report is, before its time.
+    let ended = |record: Record<'_>, outcome: Verdict, resolution: Option<Resolution>| {
+        let report = TcpReport { resolution, ..TcpReport::default() };
+        finish(record, target, started_at, outcome, report)
+    };
     let Target::Endpoint(endpoint) = target else {
         let record = Record::start(cx, start, Phase::Setup);
         let fault = LocalFault::new(LocalFaultKind::Target)
             .with_detail("the TCP prober takes HOST:PORT")
             .in_phase(Phase::Setup);
-        return finish(record, target, started_at, fault.into(), report);
+        return ended(record, fault.into(), None);
     };
     let to = plan.dialing.connect_to.as_ref();
     let dialled_host = to.and_then(|to| to.host.as_ref()).unwrap_or(&endpoint.host);
@@ -65,20 +69,17 @@ pub(crate) async fn probe(
     let first = if dialled_host.name().is_some() { Phase::Resolve } else { Phase::Connect };
     let mut record = Record::start(cx, start, first);
     let looked_up = timeout_at(deadline, addresses(plan, &mut record, dialled_host, port)).await;
-    let addresses = match looked_up {
-        Ok(Ok((addresses, resolution))) => {
-            report.resolution = resolution;
-            addresses
-        }
-        Ok(Err(verdict)) => return finish(record, target, started_at, verdict, report),
+    let (addresses, resolution) = match looked_up {
+        Ok(Ok(found)) => found,
+        Ok(Err(verdict)) => return ended(record, verdict, None),
         Err(_) => {
             let failure = record.timed_out(record.now());
-            return finish(record, target, started_at, failure.into(), report);
+            return ended(record, failure.into(), None);
         }
     };
     let addresses = match permitted(cx, addresses) {
         Ok(addresses) => addresses,
-        Err(verdict) => return finish(record, target, started_at, verdict, report),
+        Err(verdict) => return ended(record, verdict, resolution),
     };
     record.enter(Phase::Connect, record.now());
 
@@ -96,6 +97,7 @@ pub(crate) async fn probe(
             all(runs).await;
         }
     }
+    let report = TcpReport { resolution, ..TcpReport::default() };
     conclude(sessions, target, started_at, report)
 }
 

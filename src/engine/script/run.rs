@@ -256,6 +256,10 @@ impl ScriptEngine {
         {
             record.sent = Some(printable(bytes, self.script.limits.evidence));
         }
+        if self.records.capacity() == 0 {
+            // Many scripts never come to a second step, and a vector would begin with room for four.
+            self.records.reserve_exact(1);
+        }
         self.records.push(record);
     }
 

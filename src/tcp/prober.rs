@@ -19,7 +19,8 @@ use crate::script::{Dialogue, Script};
 use crate::target::Target;
 use crate::tls::TlsConfig;
 
-/// Connects to `HOST:PORT`, then speaks TLS and runs a script if it is told to.
+/// Connects to `HOST:PORT`, then speaks TLS and runs a script if it is told to. What the peer marks as
+/// urgent is read in its place like everything else (RFC 6093).
 ///
 /// ```
 /// use netsonde::tcp::{TcpConfig, TcpProber};

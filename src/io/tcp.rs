@@ -65,6 +65,14 @@ pub(crate) async fn probe(
     let to = plan.dialing.connect_to.as_ref();
     let dialled_host = to.and_then(|to| to.host.as_ref()).unwrap_or(&endpoint.host);
     let port = to.and_then(|to| to.port).unwrap_or(endpoint.port);
+    if port == 0 {
+        // No text of a target says so, but an address in a program may.
+        let record = Record::start(cx, start, Phase::Setup);
+        let fault = LocalFault::new(LocalFaultKind::Target)
+            .with_detail("port 0 cannot be dialled")
+            .in_phase(Phase::Setup);
+        return ended(record, fault.into(), None);
+    }
 
     let first = if dialled_host.name().is_some() { Phase::Resolve } else { Phase::Connect };
     let mut record = Record::start(cx, start, first);

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::daemon::{Daemon, Place, Setup};
 use crate::pki::Issued;
+use crate::pki::der::pem;
 use crate::skip::{require_command, require_root};
 
 /// nginx with TLS on its port: answers `ok` to every request. `extra` goes into the `server` block.
@@ -98,8 +99,13 @@ pub fn openssl_server(issued: &Issued, arguments: &[&str]) -> Option<Daemon> {
         let (certificate, key) = issued.write_pem(place.folder(), "leaf");
         let mut command = Command::new(&program);
         command.args(["s_server", "-accept", &place.addr("tls").to_string()]);
-        command.arg("-cert").arg(&certificate).arg("-cert_chain").arg(&certificate);
-        command.arg("-key").arg(key).args(arguments);
+        command.arg("-cert").arg(&certificate).arg("-key").arg(key);
+        // What stands behind the leaf; the leaf in it would be sent twice.
+        let rest: String = issued.chain.iter().skip(1).map(|one| pem("CERTIFICATE", one)).collect();
+        if !rest.is_empty() {
+            command.arg("-cert_chain").arg(place.write("rest.crt", &rest));
+        }
+        command.args(arguments);
         command
     }))
 }

@@ -50,7 +50,7 @@ pub(crate) enum ProbeCommand {
     /// Connect to TCP ports and Unix sockets
     #[command(after_help = tcp_help())]
     Tcp(TcpArgs),
-    /// Shake hands over TLS and look at the certificates
+    /// Shake hands over TLS and look at the certificates; port 443 unless given
     #[command(after_help = tls_help())]
     Tls(TlsArgs),
     /// Hold a conversation: expect, send, start TLS

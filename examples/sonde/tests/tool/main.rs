@@ -3,8 +3,10 @@
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use netsonde::ProbeResult;
+use netsonde_support::{Connection, Server};
 
 mod demo;
 mod formats;
@@ -60,6 +62,16 @@ fn json(args: &[&str]) -> (Run, ProbeResult) {
     let run = sonde(&[args, &["--format", "json"]].concat());
     let result = run.result();
     (run, result)
+}
+
+/// Waits until the server has seen so many connections: it may be behind the tool. Then there are no
+/// more than that.
+#[track_caller]
+fn connections(server: &Server, count: usize) -> Vec<Connection> {
+    let seen = |all: &[Connection]| (all.len() >= count).then(|| all.to_vec());
+    let all = server.blocking_until(Duration::from_secs(5), seen);
+    assert_eq!(all.len(), count);
+    all
 }
 
 fn sonde_reading(args: &[&str], stdin: &str) -> Run {

@@ -6,7 +6,7 @@ use netsonde::tls::TlsVersion;
 use netsonde::{Phase, Report};
 use netsonde_support::{ClosedPort, Pki, Script, Server, TempDir, TlsServer};
 
-use crate::{json, sonde};
+use crate::{connections, json, sonde};
 
 /// A TLS server for `www.test`, and the folder with the certificate of its authority.
 fn tls(change: impl Fn(TlsServer, &Pki) -> TlsServer) -> (Server, TempDir, Pki) {
@@ -108,7 +108,7 @@ fn the_socket_is_set_up_as_asked() {
     let server = Server::tcp(Script::new().hang());
     let target = server.addr().to_string();
     sonde(&["tcp", &target, "--source", "127.0.0.7", "--dscp", "46", "--ttl", "3"]).ended(0);
-    let peer = server.connection(0).peer;
+    let peer = &connections(&server, 1)[0].peer;
     assert!(peer.starts_with("127.0.0.7:"), "{peer}");
     // 192.0.2.0/24 belongs to nobody (RFC 5737).
     let run = sonde(&["tcp", &target, "--source", "192.0.2.1"]).ended(2);
@@ -203,7 +203,8 @@ fn a_client_certificate_is_shown_to_the_server() {
     let run = sonde(&tls_args(&target, &ca, &["--max-tls", "1.2"])).ended(1);
     assert!(run.out.contains("tls_alert"), "{run:?}");
     sonde(&tls_args(&target, &ca, &["--max-tls", "1.2", "--cert", &cert, "--key", &key])).ended(0);
-    assert_eq!(server.connection(1).tls.unwrap().client_chain.len(), client.chain.len());
+    let seen = server.blocking_until(Duration::from_secs(5), |all| all.get(1)?.tls.clone());
+    assert_eq!(seen.client_chain.len(), client.chain.len());
     let run = sonde(&tls_args(&target, &ca, &["--cert", &cert])).ended(2);
     assert!(run.err.contains("key") && run.out.is_empty(), "{run:?}");
 }

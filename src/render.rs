@@ -51,8 +51,11 @@ impl<R: AnyReport> fmt::Display for ProbeResult<R> {
             )?;
         }
         self.report.describe(self.started_at, f)?;
-        for clause in self.clauses.iter().filter(|clause| clause.status != ClauseStatus::Pass) {
-            writeln!(f, "  expected {clause}")?;
+        // The first one stands in the verdict already.
+        let missed = self.clauses.iter().filter(|clause| clause.status != ClauseStatus::Pass);
+        let told = matches!(self.verdict.code(), Some("expectation_failed" | "not_evaluable"));
+        for clause in missed.skip(usize::from(told)) {
+            writeln!(f, "  {clause}")?;
         }
         Ok(())
     }

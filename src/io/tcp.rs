@@ -17,7 +17,7 @@ use super::talk::{Plan, Talk};
 use super::wire::Wire;
 use crate::limits::Limits;
 use crate::observe::Event;
-use crate::probe::{ProbeContext, ProbeResult};
+use crate::probe::{Attempt, ProbeContext, ProbeResult};
 use crate::resolve::{AddressPolicy, Dialing, Resolved};
 use crate::target::{Host, Target};
 use crate::tcp::{AddressReport, Resolution, SocketOptions, TcpConnection, TcpReport};
@@ -48,7 +48,7 @@ pub(crate) async fn probe(
     cx.notify(&Event::Started { target });
     let started_at = cx.clock().wall();
     let start = cx.clock().now();
-    let deadline = tokio::time::Instant::now() + cx.timeout().unwrap_or(plan.timeout);
+    let deadline = super::time::deadline(cx.timeout().unwrap_or(plan.timeout));
 
     // What is made before the first wait is held while it lasts: no report is, before its time.
     let ended = |record: Record<'_>, outcome: Verdict, resolution: Option<Resolution>| {
@@ -85,12 +85,16 @@ pub(crate) async fn probe(
             return ended(record, failure.into(), None);
         }
     };
-    let addresses = match permitted(cx, addresses) {
+    let addresses = match permitted(&mut record, addresses) {
         Ok(addresses) => addresses,
         Err(verdict) => return ended(record, verdict, resolution),
     };
     record.enter(Phase::Connect, record.now());
 
+    let refused = match plan.dialing.addresses {
+        AddressPolicy::All => std::mem::take(&mut record.attempts),
+        _ => Vec::new(),
+    };
     let mut sessions: Vec<Session<'_>> = match plan.dialing.addresses {
         AddressPolicy::All => addresses
             .iter()
@@ -106,7 +110,9 @@ pub(crate) async fn probe(
         }
     }
     let report = TcpReport { resolution, ..TcpReport::default() };
-    conclude(sessions, target, started_at, report)
+    let mut result = conclude(sessions, target, started_at, report);
+    result.attempts.splice(0..0, refused);
+    result
 }
 
 /// The addresses to dial, and what a name resolved to.
@@ -166,18 +172,29 @@ fn in_resolve(verdict: Verdict) -> Verdict {
 }
 
 /// What the outbound policy leaves. Just these addresses are dialled: nothing is resolved again.
-fn permitted(cx: &ProbeContext, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Verdict> {
-    let mut refusal = None;
+/// The refused ones are attempts that took no time.
+fn permitted(
+    record: &mut Record<'_>,
+    addresses: Vec<SocketAddr>,
+) -> Result<Vec<SocketAddr>, Verdict> {
+    let policy = record.cx().policy();
+    let at_ns = record.offset_ns(record.now());
+    let mut first = None;
     let mut left = addresses;
-    left.retain(|address| match cx.policy().check(*address) {
-        Ok(()) => true,
-        Err(refused) => {
-            refusal.get_or_insert(refused);
-            false
-        }
+    left.retain(|address| {
+        let Err(refused) = policy.check(*address) else { return true };
+        let verdict = Verdict::from(policy_fault(&refused));
+        let mut attempt = Attempt::new((*address).into(), at_ns);
+        attempt.verdict = Some(verdict.clone());
+        record.attempts.push(attempt);
+        first.get_or_insert(verdict);
+        false
     });
-    match refusal {
-        Some(refused) if left.is_empty() => Err(policy_fault(&refused).into()),
+    match first {
+        Some(verdict) if left.is_empty() => {
+            record.enter(Phase::Setup, record.now());
+            Err(verdict)
+        }
         _ => Ok(left),
     }
 }

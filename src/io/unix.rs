@@ -33,7 +33,7 @@ pub(crate) async fn probe(
     cx.notify(&Event::Started { target });
     let started_at = cx.clock().wall();
     let mut record = Record::start(cx, cx.clock().now(), Phase::Connect);
-    let deadline = tokio::time::Instant::now() + cx.timeout().unwrap_or(plan.timeout);
+    let deadline = super::time::deadline(cx.timeout().unwrap_or(plan.timeout));
     let mut report = UnixReport::default();
     let mut talk = Talk::new(&plan.talk);
 

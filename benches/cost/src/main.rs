@@ -1,0 +1,58 @@
+//! What a probe costs: CPU time beside the same job with bare blocking sockets, and memory while
+//! many wait. The servers run in a process of their own, so that only the client is counted.
+
+mod hold;
+mod sink;
+mod speed;
+
+#[path = "../../floor/mod.rs"]
+mod floor;
+
+use std::process::ExitCode;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const USAGE: &str = "\
+usage: netsonde-cost tcp [ROUNDS PROBES]    CPU time of a TCP connect probe (default 21 x 2000)
+       netsonde-cost tls [ROUNDS PROBES]    CPU time of a full TLS handshake probe (default 21 x 400)
+       netsonde-cost hold-tcp [PROBES]      memory of TCP probes that wait (default 10000)
+       netsonde-cost hold-tls [PROBES]      memory of TLS probes that wait (default 5000)
+
+The exit status is 1 if the goal was missed.";
+
+/// What a probe does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Job {
+    Tcp,
+    Tls,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match run(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: &[&str]) -> Result<bool> {
+    match args {
+        ["tcp"] => speed::measure(Job::Tcp, 21, 2000),
+        ["tls"] => speed::measure(Job::Tls, 21, 400),
+        ["tcp", rounds, probes] => speed::measure(Job::Tcp, rounds.parse()?, probes.parse()?),
+        ["tls", rounds, probes] => speed::measure(Job::Tls, rounds.parse()?, probes.parse()?),
+        ["hold-tcp"] => hold::measure(Job::Tcp, 10_000),
+        ["hold-tls"] => hold::measure(Job::Tls, 5_000),
+        ["hold-tcp", probes] => hold::measure(Job::Tcp, probes.parse()?),
+        ["hold-tls", probes] => hold::measure(Job::Tls, probes.parse()?),
+        // What this program starts itself as.
+        ["sink", "tcp", held] => sink::serve(Job::Tcp, held.parse()?),
+        ["sink", "tls", held] => sink::serve(Job::Tls, held.parse()?),
+        _ => Err(USAGE.into()),
+    }
+}

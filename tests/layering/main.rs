@@ -1,6 +1,7 @@
 //! The layers and the house rules, checked on the text of the tree: `wire` and `engine` know no
 //! clock and no socket, only `io` names the runtime and the TLS library, `unsafe` stays in
 //! `io/socket`, files stay short, and nothing is left half done.
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
 
 mod source;
 

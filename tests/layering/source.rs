@@ -130,8 +130,9 @@ fn stands(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         let before = line[..at].chars().next_back();
         let after = line[at + word.len()..].chars().next();
-        !(part(before) && part(word.chars().next()))
-            && !(part(after) && part(word.chars().next_back()))
+        let runs_on = |outside, inside| part(outside) && part(inside);
+        let cut = runs_on(before, word.chars().next()) || runs_on(after, word.chars().next_back());
+        !cut
     })
 }
 

@@ -127,7 +127,7 @@ pub(crate) struct DemoArgs {
 /// What to probe; every prober has these.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
-    /// HOST:PORT, [IPV6]:PORT, unix:/path, unix:@name; `-` reads targets from standard input
+    /// HOST:PORT (an IPv6 address in brackets), unix:/path, unix:@name; `-` reads targets from standard input
     #[arg(value_name = "TARGET", required_unless_present = "file")]
     pub(crate) targets: Vec<String>,
     /// Read targets from a file, one a line; blank lines and what follows a # are passed over

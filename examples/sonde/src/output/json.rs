@@ -18,7 +18,7 @@ pub(crate) fn line(result: &impl Serialize) -> io::Result<String> {
 /// from what came of it.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn document(results: &[impl Serialize], targets: usize) -> io::Result<String> {
     let mut text = match results {
         [result] if targets == 1 => serde_json::to_string_pretty(result)?,

@@ -435,8 +435,7 @@ impl Connected {
         }
     }
 
-    /// The stream, for reading and writing. Urgent bytes stay in their place (RFC 6093, 4.2), since
-    /// out of line the system would leave them out of what is read.
+    /// The stream, for reading and writing.
     ///
     /// # Errors
     /// If the runtime cannot watch one more socket: a fault of this host.
@@ -444,7 +443,6 @@ impl Connected {
     /// # Panics
     /// If no tokio runtime with IO is around.
     pub(crate) fn into_stream(self) -> io::Result<TcpStream> {
-        self.link.socket().set_out_of_band_inline(true)?;
         self.link.register()
     }
 }

@@ -58,6 +58,8 @@ pub(crate) enum ConnectStep {
     Ttl,
     /// `TCP_NODELAY`.
     Nodelay,
+    /// `SO_OOBINLINE`.
+    OobInline,
     /// `SO_LINGER`.
     Linger,
     /// `SO_RCVBUF`.
@@ -87,6 +89,7 @@ impl ConnectStep {
             ConnectStep::Dscp => "DSCP",
             ConnectStep::Ttl => "TTL",
             ConnectStep::Nodelay => "TCP_NODELAY",
+            ConnectStep::OobInline => "SO_OOBINLINE",
             ConnectStep::Linger => "SO_LINGER",
             ConnectStep::RecvBuffer => "SO_RCVBUF",
             ConnectStep::SendBuffer => "SO_SNDBUF",

@@ -34,6 +34,9 @@ pub(super) fn apply(socket: &Socket, v6: bool, options: &SocketOptions) -> Resul
     if options.nodelay {
         socket.set_tcp_nodelay(true).map_err(at(ConnectStep::Nodelay))?;
     }
+    // Out of line, an urgent byte is missing from what is read (RFC 6093, 4.2). Set later, it would
+    // come too late for one that arrives with the handshake.
+    socket.set_out_of_band_inline(true).map_err(at(ConnectStep::OobInline))?;
     if options.reset_on_close {
         socket.set_linger(Some(Duration::ZERO)).map_err(at(ConnectStep::Linger))?;
     }

@@ -40,6 +40,8 @@ pub(crate) struct Talk<'p> {
     channel: Channel,
     engine: Option<ScriptEngine>,
     tls: Option<TlsReport>,
+    /// A read or a write has told of a reset.
+    reset: bool,
 }
 
 /// Bytes read at once: a full TLS record, or about what a socket has ready.
@@ -54,7 +56,7 @@ enum Channel {
 
 impl<'p> Talk<'p> {
     pub(crate) fn new(plan: &'p Plan) -> Self {
-        Talk { plan, channel: Channel::None, engine: None, tls: None }
+        Talk { plan, channel: Channel::None, engine: None, tls: None, reset: false }
     }
 
     /// Whether there is anything to say or to wait for.
@@ -163,7 +165,10 @@ impl<'p> Talk<'p> {
             return self.at_step(failure.clone().in_phase(record.phase())).into();
         }
         match errno::verdict(error, record.phase()) {
-            Verdict::Fail(failure) => self.at_step(failure).into(),
+            Verdict::Fail(failure) => {
+                self.reset |= failure.kind == FailureKind::Reset;
+                self.at_step(failure).into()
+            }
             other => other,
         }
     }
@@ -189,6 +194,8 @@ impl<'p> Talk<'p> {
             return None;
         }
         let end = self.wire()?.peer_end();
+        // A reset is told once, and has been by then; afterwards it looks like a close.
+        let end = if self.reset { Some(PeerEnd::Reset) } else { end };
         if let Channel::Tls(stream) = &mut self.channel {
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
             // Whether it goes out is the peer's business: the measurement is over.

@@ -144,21 +144,33 @@ pub(super) struct Values {
     scope: CaptureScope,
     latest: Vec<Option<Value>>,
     named: BTreeMap<String, Value>,
-    /// Set by the prober, or else by the script.
-    variables: BTreeMap<String, Value>,
+    /// Set by the prober, or else by the script. There are few, often one: a map would take more
+    /// memory than the rest of a waiting conversation.
+    variables: Vec<(String, Value)>,
 }
 
 impl Values {
     pub(super) fn new(scope: CaptureScope) -> Self {
-        Self { scope, latest: Vec::new(), named: BTreeMap::new(), variables: BTreeMap::new() }
+        Self { scope, latest: Vec::new(), named: BTreeMap::new(), variables: Vec::new() }
     }
 
     pub(super) fn set_variable(&mut self, name: String, bytes: Vec<u8>) {
-        self.variables.insert(name, Value { bytes, secret: false });
+        let value = Value { bytes, secret: false };
+        match self.variables.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => {
+                self.variables.reserve_exact(1);
+                self.variables.push((name, value));
+            }
+        }
     }
 
     pub(super) fn has_variable(&self, name: &str) -> bool {
-        self.variables.contains_key(name)
+        self.variable(name).is_some()
+    }
+
+    fn variable(&self, name: &str) -> Option<&Value> {
+        self.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
     /// Takes over the groups of a match, the whole match first.
@@ -182,7 +194,7 @@ impl Values {
         match piece {
             Piece::Literal(_) => None,
             Piece::Group(index) => self.latest.get(*index)?.as_ref(),
-            Piece::Name(name) => self.named.get(name).or_else(|| self.variables.get(name)),
+            Piece::Name(name) => self.named.get(name).or_else(|| self.variable(name)),
         }
     }
 }

@@ -13,8 +13,8 @@ use std::process::ExitCode;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const USAGE: &str = "\
-usage: netsonde-cost tcp [ROUNDS PROBES]    CPU time of a TCP connect probe (default 21 x 2000)
-       netsonde-cost tls [ROUNDS PROBES]    CPU time of a full TLS handshake probe (default 21 x 400)
+usage: netsonde-cost tcp [ROUNDS PROBES]    CPU time of a TCP connect probe (default 101 x 400)
+       netsonde-cost tls [ROUNDS PROBES]    CPU time of a full TLS handshake probe (default 101 x 80)
        netsonde-cost hold-tcp [PROBES]      memory of TCP probes that wait (default 10000)
        netsonde-cost hold-tls [PROBES]      memory of TLS probes that wait (default 5000)
 
@@ -42,8 +42,8 @@ fn main() -> ExitCode {
 
 fn run(args: &[&str]) -> Result<bool> {
     match args {
-        ["tcp"] => speed::measure(Job::Tcp, 21, 2000),
-        ["tls"] => speed::measure(Job::Tls, 21, 400),
+        ["tcp"] => speed::measure(Job::Tcp, 101, 400),
+        ["tls"] => speed::measure(Job::Tls, 101, 80),
         ["tcp", rounds, probes] => speed::measure(Job::Tcp, rounds.parse()?, probes.parse()?),
         ["tls", rounds, probes] => speed::measure(Job::Tls, rounds.parse()?, probes.parse()?),
         ["hold-tcp"] => hold::measure(Job::Tcp, 10_000),

@@ -15,6 +15,16 @@ use super::tap::{Broken, Tap, read_once};
 use crate::tls::{Alert, AlertDirection};
 use crate::verdict::{Failure, FailureKind, RawCode};
 
+/// Reads of a poll that may bring nothing for the caller. A peer can send key updates and tickets for
+/// ever, and each costs time: after so many, some milliseconds at most, deadlines and other tasks have
+/// their turn.
+const BUSY_READS: u32 = 16;
+
+fn take_turns<T>(context: &Context<'_>) -> Poll<T> {
+    context.waker().wake_by_ref();
+    Poll::Pending
+}
+
 /// A TLS connection, made by [`TlsConnector::handshake`](super::TlsConnector::handshake).
 ///
 /// An error that it returns holds the [`Failure`] behind it: see [`TlsStream::failure_of`]. An end
@@ -90,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// The alert, or how else the connection ended.
     pub async fn settle(&mut self) -> Result<(), Failure> {
         let outcome = poll_fn(|context| {
-            loop {
+            for _ in 0..BUSY_READS {
                 let state = match self.session.process_new_packets() {
                     Ok(state) => state,
                     Err(error) => return Poll::Ready(Err(self.broken(&error))),
@@ -104,6 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
                     return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                 }
             }
+            take_turns(context)
         })
         .await;
         outcome.map_err(|error| {
@@ -155,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
         if buffer.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        loop {
+        for _ in 0..BUSY_READS {
             match this.session.reader().read(buffer.initialize_unfilled()) {
                 Ok(count) => {
                     buffer.advance(count);
@@ -170,6 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
             }
             ready!(this.poll_receive(context))?;
         }
+        take_turns(context)
     }
 }
 

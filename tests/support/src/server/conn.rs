@@ -382,6 +382,35 @@ impl Conn {
         }
     }
 
+    /// Sends TLS 1.3 `KeyUpdate` messages that ask for nothing in return, until the peer closes: each
+    /// makes it compute new keys. A byte of data after every 30 makes rustls forget that it counts
+    /// them. `secret` is the server's first traffic secret, which a [`TlsServer::key_log`] gets.
+    ///
+    /// # Errors
+    ///
+    /// There is no session, or the peer closed.
+    pub async fn key_updates_unasked(&mut self, secret: &[u8]) -> io::Result<()> {
+        /// `KeyUpdate` with `update_not_requested`.
+        const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
+        self.send_records(&[]).await?;
+        let Io::Sealed(plain, sealer) = &mut self.io else {
+            return Err(unexpected("key updates need a TLS session"));
+        };
+        let mut secret = secret.to_vec();
+        loop {
+            let mut sealed = Vec::new();
+            for count in 1..=300 {
+                sealer.seal(22, &KEY_UPDATE, &mut sealed);
+                sealer.update_keys(&mut secret);
+                if count % 30 == 0 {
+                    sealer.seal(23, b"x", &mut sealed);
+                }
+            }
+            plain.write_all(&sealed).await?;
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Seals and sends records of any content and type in the running TLS session.
     ///
     /// # Errors

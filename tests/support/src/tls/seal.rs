@@ -5,9 +5,29 @@ use std::io;
 use ring::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
 };
+use ring::hkdf;
 use rustls::{ConnectionTrafficSecrets, ProtocolVersion, ServerConnection};
 
 const APPLICATION_DATA: u8 = 23;
+
+/// HKDF-Expand-Label without a context (RFC 8446, 7.1).
+fn expand(hash: hkdf::Algorithm, secret: &[u8], label: &[u8], length: usize) -> Vec<u8> {
+    struct Length(usize);
+    impl hkdf::KeyType for Length {
+        fn len(&self) -> usize {
+            self.0
+        }
+    }
+    let size = u16::try_from(length).expect("a short output").to_be_bytes();
+    let label_size = [6 + u8::try_from(label.len()).expect("a short label")];
+    let info: [&[u8]; 5] = [&size, &label_size, b"tls13 ", label, &[0]];
+    let mut out = vec![0; length];
+    hkdf::Prk::new_less_safe(hash, secret)
+        .expand(&info, Length(length))
+        .and_then(|output| output.fill(&mut out))
+        .expect("not too long an output");
+    out
+}
 
 /// The sending half of a session, taken from rustls.
 #[derive(Debug)]
@@ -35,6 +55,19 @@ impl Sealer {
         let key = UnboundKey::new(algorithm, key.as_ref()).expect("a key of its algorithm's size");
         let iv = iv.as_ref().try_into().map_err(io::Error::other)?;
         Ok(Self { key: LessSafeKey::new(key), iv, sequence, tls13, explicit_nonce: gcm && !tls13 })
+    }
+
+    /// Goes on with the keys that follow these (RFC 8446, 7.2): to be called behind a `KeyUpdate`.
+    /// `secret` is the server's traffic secret of now, and becomes the next one.
+    pub(crate) fn update_keys(&mut self, secret: &mut Vec<u8>) {
+        let algorithm = self.key.algorithm();
+        let hash = if algorithm == &AES_256_GCM { hkdf::HKDF_SHA384 } else { hkdf::HKDF_SHA256 };
+        *secret = expand(hash, secret, b"traffic upd", secret.len());
+        let key = expand(hash, secret, b"key", algorithm.key_len());
+        let key = UnboundKey::new(algorithm, &key).expect("a key of its algorithm's size");
+        self.key = LessSafeKey::new(key);
+        self.iv = expand(hash, secret, b"iv", 12).try_into().expect("12 bytes");
+        self.sequence = 0;
     }
 
     /// Appends one sealed record (RFC 8446, 5.2; RFC 5246, 6.2.3.3).

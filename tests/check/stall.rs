@@ -15,6 +15,14 @@ const USUAL: Duration = Duration::from_millis(2);
 /// idle machine can be checked on a busy one.
 pub(crate) struct Stalls {
     before_ns: u64,
+    queued_ns: u64,
+}
+
+/// How long this thread was ready and had to wait for a processor (proc_pid_schedstat(5)); 0 where the
+/// kernel does not say.
+fn queued_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0)
 }
 
 impl Stalls {
@@ -31,13 +39,16 @@ impl Stalls {
                 }
             });
         });
-        Stalls { before_ns: LATE_NS.load(Ordering::Relaxed) }
+        Stalls { before_ns: LATE_NS.load(Ordering::Relaxed), queued_ns: queued_ns() }
     }
 
-    /// All the lateness since then.
+    /// All the lateness since then: of this thread, which is to be the same one, or of a thread that
+    /// only sleeps.
     pub(crate) fn total(&self) -> Duration {
+        let queued = queued_ns().saturating_sub(self.queued_ns);
         // A nap that is late right now is not in the sum before it ends.
         std::thread::sleep(2 * NAP);
-        Duration::from_nanos(LATE_NS.load(Ordering::Relaxed) - self.before_ns)
+        let late = LATE_NS.load(Ordering::Relaxed) - self.before_ns;
+        Duration::from_nanos(late.max(queued))
     }
 }

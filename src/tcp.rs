@@ -21,6 +21,6 @@ pub use prober::TcpProber;
 #[cfg(all(unix, feature = "unix"))]
 pub use prober::UnixProber;
 pub use report::{
-    AddressReport, PeerCredentials, PeerEnd, Resolution, TcpConnection, TcpReport, UnixConnection,
-    UnixReport,
+    AddressReport, PeerCredentials, PeerEnd, RefusedAddress, Resolution, TcpConnection, TcpReport,
+    UnixConnection, UnixReport,
 };

@@ -17,10 +17,12 @@ use super::talk::{Plan, Talk};
 use super::wire::Wire;
 use crate::limits::Limits;
 use crate::observe::Event;
-use crate::probe::{Attempt, ProbeContext, ProbeResult};
+use crate::probe::{ProbeContext, ProbeResult};
 use crate::resolve::{AddressPolicy, Dialing, Resolved};
 use crate::target::{Host, Target};
-use crate::tcp::{AddressReport, Resolution, SocketOptions, TcpConnection, TcpReport};
+use crate::tcp::{
+    AddressReport, RefusedAddress, Resolution, SocketOptions, TcpConnection, TcpReport,
+};
 use crate::timing::{NetworkTime, Phase, Quality, StampSource, duration_ns};
 use crate::verdict::{Failure, FailureKind, LocalFault, LocalFaultKind, Verdict};
 
@@ -51,16 +53,15 @@ pub(crate) async fn probe(
     let deadline = super::time::deadline(cx.timeout().unwrap_or(plan.timeout));
 
     // What is made before the first wait is held while it lasts: no report is, before its time.
-    let ended = |record: Record<'_>, outcome: Verdict, resolution: Option<Resolution>| {
-        let report = TcpReport { resolution, ..TcpReport::default() };
-        finish(record, target, started_at, outcome, report)
+    let ended = |record: Record<'_>, outcome: Verdict| {
+        finish(record, target, started_at, outcome, TcpReport::default())
     };
     let Target::Endpoint(endpoint) = target else {
         let record = Record::start(cx, start, Phase::Setup);
         let fault = LocalFault::new(LocalFaultKind::Target)
             .with_detail("the TCP prober takes HOST:PORT")
             .in_phase(Phase::Setup);
-        return ended(record, fault.into(), None);
+        return ended(record, fault.into());
     };
     let to = plan.dialing.connect_to.as_ref();
     let dialled_host = to.and_then(|to| to.host.as_ref()).unwrap_or(&endpoint.host);
@@ -71,7 +72,7 @@ pub(crate) async fn probe(
         let fault = LocalFault::new(LocalFaultKind::Target)
             .with_detail("port 0 cannot be dialled")
             .in_phase(Phase::Setup);
-        return ended(record, fault.into(), None);
+        return ended(record, fault.into());
     }
 
     let first = if dialled_host.name().is_some() { Phase::Resolve } else { Phase::Connect };
@@ -79,22 +80,22 @@ pub(crate) async fn probe(
     let looked_up = timeout_at(deadline, addresses(plan, &mut record, dialled_host, port)).await;
     let (addresses, resolution) = match looked_up {
         Ok(Ok(found)) => found,
-        Ok(Err(verdict)) => return ended(record, verdict, None),
+        Ok(Err(verdict)) => return ended(record, verdict),
         Err(_) => {
             let failure = record.timed_out(record.now());
-            return ended(record, failure.into(), None);
+            return ended(record, failure.into());
         }
     };
-    let addresses = match permitted(&mut record, addresses) {
+    let mut refused = Vec::new();
+    let addresses = match permitted(&mut record, addresses, &mut refused) {
         Ok(addresses) => addresses,
-        Err(verdict) => return ended(record, verdict, resolution),
+        Err(verdict) => {
+            let report = TcpReport { resolution, refused, ..TcpReport::default() };
+            return finish(record, target, started_at, verdict, report);
+        }
     };
     record.enter(Phase::Connect, record.now());
 
-    let refused = match plan.dialing.addresses {
-        AddressPolicy::All => std::mem::take(&mut record.attempts),
-        _ => Vec::new(),
-    };
     let mut sessions: Vec<Session<'_>> = match plan.dialing.addresses {
         AddressPolicy::All => addresses
             .iter()
@@ -109,10 +110,8 @@ pub(crate) async fn probe(
             all(runs).await;
         }
     }
-    let report = TcpReport { resolution, ..TcpReport::default() };
-    let mut result = conclude(sessions, target, started_at, report);
-    result.attempts.splice(0..0, refused);
-    result
+    let report = TcpReport { resolution, refused, ..TcpReport::default() };
+    conclude(sessions, target, started_at, report)
 }
 
 /// The addresses to dial, and what a name resolved to.
@@ -172,22 +171,19 @@ fn in_resolve(verdict: Verdict) -> Verdict {
 }
 
 /// What the outbound policy leaves. Just these addresses are dialled: nothing is resolved again.
-/// The refused ones are attempts that took no time.
+/// The refused ones go into the report.
 fn permitted(
     record: &mut Record<'_>,
     addresses: Vec<SocketAddr>,
+    refusals: &mut Vec<RefusedAddress>,
 ) -> Result<Vec<SocketAddr>, Verdict> {
     let policy = record.cx().policy();
-    let at_ns = record.offset_ns(record.now());
     let mut first = None;
     let mut left = addresses;
     left.retain(|address| {
         let Err(refused) = policy.check(*address) else { return true };
-        let verdict = Verdict::from(policy_fault(&refused));
-        let mut attempt = Attempt::new((*address).into(), at_ns);
-        attempt.verdict = Some(verdict.clone());
-        record.attempts.push(attempt);
-        first.get_or_insert(verdict);
+        refusals.push(RefusedAddress::new(*address, refused.to_string()));
+        first.get_or_insert_with(|| Verdict::from(policy_fault(&refused)));
         false
     });
     match first {

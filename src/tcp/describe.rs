@@ -16,6 +16,12 @@ impl AnyReport for TcpReport {
     }
 
     fn describe(&self, at: SystemTime, f: &mut Formatter<'_>) -> fmt::Result {
+        // A single one stands in the verdict already.
+        for refused in
+            self.refused.iter().filter(|_| self.connection.is_some() || self.refused.len() > 1)
+        {
+            writeln!(f, "  not dialled {}: {}", refused.address, refused.why)?;
+        }
         if let Some(connection) = &self.connection {
             tcp(connection, f)?;
         }

@@ -19,6 +19,9 @@ use crate::verdict::Verdict;
 pub struct TcpReport {
     /// What the name of the target resolved to; `None` if it is an address.
     pub resolution: Option<Resolution>,
+    /// The addresses that the outbound policy refused; they were not dialled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedAddress>,
     /// The connection that was used.
     pub connection: Option<TcpConnection>,
     /// The TLS handshake, as far as it came.
@@ -48,6 +51,24 @@ pub struct Resolution {
     /// How long they may be kept, in seconds; `None` where the resolver does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u64>,
+}
+
+/// An address that the outbound policy refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RefusedAddress {
+    /// The address.
+    pub address: SocketAddr,
+    /// The rule that refused it, in words.
+    pub why: String,
+}
+
+impl RefusedAddress {
+    /// An address and the rule that refused it.
+    #[must_use]
+    pub fn new(address: SocketAddr, why: impl Into<String>) -> Self {
+        RefusedAddress { address, why: why.into() }
+    }
 }
 
 /// An established TCP connection.

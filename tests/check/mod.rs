@@ -296,9 +296,7 @@ impl Diary {
         let edges = |entry: &&Entry| matches!(entry, Entry::Started | Entry::Finished(..));
         assert_eq!(entries.iter().filter(edges).count(), 2, "{entries:?}");
         let count = |kind: fn(&Entry) -> bool| entries.iter().filter(|entry| kind(entry)).count();
-        let refused = |verdict: &Verdict| verdict.code() == Some("policy");
-        let dialled = result.attempts.iter().filter(|a| !a.verdict.as_ref().is_some_and(refused));
-        assert_eq!(count(|e| matches!(e, Entry::Dialling(..))), dialled.count());
+        assert_eq!(count(|e| matches!(e, Entry::Dialling(..))), result.attempts.len());
         let decided = result.attempts.iter().filter(|attempt| attempt.verdict.is_some()).count();
         assert!(count(|e| matches!(e, Entry::Dialled(..))) <= decided, "{entries:?}");
         if !has_others(result) {

@@ -100,6 +100,22 @@ pub(crate) fn packet_address(index: i32) -> io::Result<socket2::SockAddr> {
     unsafe { socket2::SockAddr::try_init(fill) }.map(|((), address)| address)
 }
 
+/// Sets the receive buffer beyond what the system allows without rights (`SO_RCVBUFFORCE`,
+/// socket(7)): a capture that is read late must not lose frames.
+pub(crate) fn force_receive_buffer(socket: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
+    // SAFETY: the value is an integer that outlives the call, and the length is its size.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            (&raw const bytes).cast(),
+            size_of::<i32>() as libc::socklen_t,
+        )
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// When the kernel received the packet that was read last from this socket (`SIOCGSTAMPNS`,
 /// socket(7)). The first call switches the stamps on.
 pub(crate) fn last_packet_at(socket: BorrowedFd<'_>) -> io::Result<SystemTime> {

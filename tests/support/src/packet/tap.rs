@@ -35,7 +35,7 @@ impl Tap {
     fn socket(device: &str) -> io::Result<Socket> {
         let all = i32::from((libc::ETH_P_ALL as u16).to_be());
         let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(all)))?;
-        socket.set_recv_buffer_size(4 << 20)?;
+        sys::force_receive_buffer(socket.as_fd(), 16 << 20)?;
         socket.bind(&sys::packet_address(sys::interface_index(device)?)?)?;
         _ = sys::last_packet_at(socket.as_fd());
         Ok(socket)
@@ -53,10 +53,11 @@ impl Tap {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return None,
             Err(error) => panic!("capture: {error}"),
         }
-        let mut bytes = vec![0; MAX_FRAME];
+        let mut buffer = [0; MAX_FRAME];
         let count =
-            (&self.socket).read(&mut bytes).unwrap_or_else(|error| panic!("capture: {error}"));
-        bytes.truncate(count);
+            (&self.socket).read(&mut buffer).unwrap_or_else(|error| panic!("capture: {error}"));
+        // A capture may keep thousands of frames: each is only as large as it is.
+        let bytes = buffer[..count].to_vec();
         let at = sys::last_packet_at(self.socket.as_fd()).unwrap_or_else(|_| SystemTime::now());
         let outgoing = bytes.get(6..12) == Some(&self.mac);
         Some(Frame { at, outgoing, bytes })

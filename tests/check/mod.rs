@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
 
 mod alone;
+pub(crate) mod lab;
 mod stall;
 
 use std::fmt;

@@ -6,8 +6,8 @@
 //!
 //! While the handshake runs, ICMP errors are queued with their sender (`IP_RECVERR`, ip(7)). Linux
 //! ends an attempt on each of them, also on those that RFC 1122 (4.2.3.9) calls soft; so does this
-//! module, at the first one. Once connected the queue is switched off again: with it, an ICMP error
-//! would end an established connection too, which TCP must ride out.
+//! module, at the first one. A connection that is used has the queue switched off again: with it, an
+//! ICMP error would end an established connection too, which TCP must ride out.
 
 mod error;
 mod options;
@@ -304,10 +304,6 @@ impl Connecting {
             let kind = ConnectErrorKind::Local(LocalFaultKind::Io);
             return Err(error(wait, kind, None, None, info));
         };
-        if self.queues_errors {
-            // Fails for no reason that a socket could have that took the same option before.
-            let _ = sys::queue_icmp_errors(&link.socket(), self.remote.is_ipv6(), false);
-        }
         // A socket that dials the port which it was given itself finds itself (RFC 9293, 3.5).
         if local.port() == self.remote.port()
             && link.socket().peer_addr().ok().and_then(|peer| peer.as_socket()) == Some(local)
@@ -315,7 +311,8 @@ impl Connecting {
             let kind = ConnectErrorKind::Failed(FailureKind::SelfConnect);
             return Err(error(wait, kind, None, None, info));
         }
-        Ok(Connected { link, remote: self.remote, local, info, marks })
+        let queues_errors = self.queues_errors;
+        Ok(Connected { link, remote: self.remote, local, queues_errors, info, marks })
     }
 }
 
@@ -389,6 +386,7 @@ pub(crate) struct Connected {
     link: Link,
     remote: SocketAddr,
     local: SocketAddr,
+    queues_errors: bool,
     info: Option<Box<TcpInfo>>,
     marks: ConnectMarks,
 }
@@ -443,6 +441,10 @@ impl Connected {
     /// # Panics
     /// If no tokio runtime with IO is around.
     pub(crate) fn into_stream(self) -> io::Result<TcpStream> {
+        if self.queues_errors {
+            // Fails for no reason that a socket could have that took the same option before.
+            let _ = sys::queue_icmp_errors(&self.link.socket(), self.remote.is_ipv6(), false);
+        }
         self.link.register()
     }
 }

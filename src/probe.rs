@@ -24,6 +24,20 @@ mod json;
 ///
 /// In JSON it is versioned and stable: `schema` is [`SCHEMA`], `kind` names the prober, and reading
 /// it back gives the same value. `Display` draws a waterfall for people.
+///
+/// ```
+/// use netsonde::{ProbeResult, Report};
+///
+/// # fn keep(result: ProbeResult) -> Result<(), serde_json::Error> {
+/// let json = serde_json::to_string(&result)?;
+/// let stored: ProbeResult = serde_json::from_str(&json)?;
+/// assert_eq!(stored, result);
+/// if let Report::Tcp(report) = &stored.report {
+///     println!("{} took {:?}, {:?}", stored.target, stored.timing.total(), report.connection);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ProbeResult<R = Report> {
@@ -101,6 +115,15 @@ impl<R> ProbeResult<R> {
 }
 
 /// One address that was tried.
+///
+/// ```
+/// # fn show(result: netsonde::ProbeResult) {
+/// for attempt in &result.attempts {
+///     let end = attempt.verdict.as_ref().map_or("given up", |verdict| verdict.status());
+///     println!("{} after {:?}: {end}", attempt.address, attempt.duration());
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Attempt {
@@ -259,6 +282,19 @@ impl ProbeContext {
 
 /// Measures targets in one way. Built once from its configuration, used for any number of targets;
 /// cheap to share.
+///
+/// ```
+/// use netsonde::{ProbeContext, Prober, Target};
+///
+/// async fn all_fine<P: Prober>(prober: &P, cx: &ProbeContext, targets: &[Target]) -> bool {
+///     for target in targets {
+///         if !prober.probe_with(cx, target).await.verdict.is_pass() {
+///             return false;
+///         }
+///     }
+///     true
+/// }
+/// ```
 pub trait Prober: Send + Sync {
     /// What it finds out.
     type Report: ReportBody;
@@ -296,6 +332,26 @@ impl<P: Prober> ErasedProber for P {
 }
 
 /// A prober and a target, whatever their types: what registries and monitors hold. Cheap to clone.
+///
+/// ```
+/// # #[cfg(all(feature = "unix", unix))]
+/// # fn list() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+///
+/// use netsonde::Probe;
+/// use netsonde::tcp::{TcpConfig, TcpProber, UnixConfig, UnixProber};
+///
+/// let tcp = Arc::new(TcpProber::new(TcpConfig::default())?);
+/// let unix = Arc::new(UnixProber::new(UnixConfig::default())?);
+/// let probes = [
+///     Probe::new(Arc::clone(&tcp), "db.example:5432".parse()?),
+///     Probe::new(tcp, "cache.example:6379".parse()?),
+///     Probe::new(unix, "unix:/run/app.sock".parse()?),
+/// ];
+/// assert_eq!(probes.map(|probe| probe.kind()), ["tcp", "tcp", "unix"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Probe {
     prober: Arc<dyn ErasedProber>,

@@ -173,7 +173,7 @@ impl Timing {
 /// Builds a [`Timing`]: takes `now`, never reads a clock.
 ///
 /// Exactly one phase is open at any time, from the start to the end, so there is nothing that could
-/// fall between two phases. A `now` that lies before the last mark is taken as that mark.
+/// fall between two phases. See [`Timing`] for an example. A `now` that lies before the last mark is taken as that mark.
 #[derive(Clone, Debug)]
 pub struct PhaseClock {
     start: Instant,
@@ -256,6 +256,15 @@ pub enum StampSource {
 }
 
 /// A time that belongs to the network, not to this host.
+///
+/// ```
+/// use netsonde::{NetworkTime, StampSource};
+/// use std::time::Duration;
+///
+/// let (value, bound) = (Duration::from_micros(1840), Duration::from_micros(50));
+/// let rtt = NetworkTime::new(value, bound, StampSource::TcpInfo);
+/// assert_eq!((rtt.ns, rtt.uncertainty_ns), (1_840_000, 50_000));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NetworkTime {
@@ -283,6 +292,14 @@ impl NetworkTime {
 
 /// How far the figures of a result can be trusted: the prober measures itself, so that a busy prober
 /// cannot pass for a slow target.
+///
+/// ```
+/// # fn alert(result: netsonde::ProbeResult) {
+/// if result.quality.lag_ns.is_some_and(|lag| lag > 5_000_000) {
+///     eprintln!("this host is too busy for its figures to mean much");
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

@@ -458,6 +458,16 @@ impl fmt::Display for LocalFault {
 ///
 /// In JSON: `status` is `pass`, `fail` or `unknown`; the last two come with `code`, `phase` and
 /// `message`, and with what else is known.
+///
+/// ```
+/// use netsonde::{Failure, FailureKind, Phase, Verdict};
+///
+/// let verdict = Verdict::from(Failure::new(FailureKind::Timeout).in_phase(Phase::Tls));
+/// assert_eq!((verdict.status(), verdict.code()), ("fail", Some("timeout")));
+/// let json = serde_json::to_string(&verdict)?;
+/// assert_eq!(serde_json::from_str::<Verdict>(&json)?, verdict);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {

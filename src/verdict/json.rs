@@ -8,7 +8,7 @@ use crate::timing::Phase;
 
 #[derive(Deserialize)]
 struct Read {
-    status: Status,
+    status: Option<Status>,
     code: Option<String>,
     phase: Option<Phase>,
     step: Option<u32>,
@@ -83,29 +83,47 @@ fn optional<S: SerializeStruct, T: Serialize>(
     }
 }
 
+impl Read {
+    fn failure<E: de::Error>(self) -> Result<Failure, E> {
+        let kind: FailureKind = known(self.code.as_deref(), "failure")?;
+        Ok(Failure {
+            kind,
+            phase: self.phase,
+            step: self.step,
+            side: self.side.unwrap_or_else(|| kind.side()),
+            raw: self.raw,
+            limit: self.limit,
+            detail: self.detail,
+        })
+    }
+
+    fn fault<E: de::Error>(self) -> Result<LocalFault, E> {
+        let kind: LocalFaultKind = known(self.code.as_deref(), "local fault")?;
+        let Read { phase, errno, detail, .. } = self;
+        Ok(LocalFault { kind, phase, errno, detail })
+    }
+}
+
+impl<'de> Deserialize<'de> for Failure {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Read::deserialize(deserializer)?.failure()
+    }
+}
+
+impl<'de> Deserialize<'de> for LocalFault {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Read::deserialize(deserializer)?.fault()
+    }
+}
+
 impl<'de> Deserialize<'de> for Verdict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let read = Read::deserialize(deserializer)?;
-        let code = read.code.as_deref();
         match read.status {
-            Status::Pass => Ok(Verdict::Pass),
-            Status::Fail => {
-                let kind: FailureKind = known(code, "failure")?;
-                Ok(Verdict::Fail(Failure {
-                    kind,
-                    phase: read.phase,
-                    step: read.step,
-                    side: read.side.unwrap_or_else(|| kind.side()),
-                    raw: read.raw,
-                    limit: read.limit,
-                    detail: read.detail,
-                }))
-            }
-            Status::Unknown => {
-                let kind: LocalFaultKind = known(code, "local fault")?;
-                let Read { phase, errno, detail, .. } = read;
-                Ok(Verdict::Unknown(LocalFault { kind, phase, errno, detail }))
-            }
+            None => Err(de::Error::missing_field("status")),
+            Some(Status::Pass) => Ok(Verdict::Pass),
+            Some(Status::Fail) => read.failure().map(Verdict::Fail),
+            Some(Status::Unknown) => read.fault().map(Verdict::Unknown),
         }
     }
 }

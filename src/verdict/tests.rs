@@ -39,6 +39,8 @@ fn every_kind_round_trips_through_json() {
     assert_eq!(round_trip(&Verdict::Pass), r#"{"status":"pass"}"#);
     for kind in FailureKind::ALL {
         let failure = Failure::new(*kind).in_phase(Phase::Tls).at_step(3).with_detail("x\ny");
+        let json = serde_json::to_string(&failure).unwrap();
+        assert_eq!(serde_json::from_str::<Failure>(&json).unwrap(), failure);
         round_trip(&failure.with_raw(RawCode::TlsAlert { value: 40 }).into());
     }
     for kind in LocalFaultKind::ALL {

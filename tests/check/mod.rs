@@ -236,6 +236,11 @@ pub(crate) fn stuck<R>(result: &ProbeResult<R>) -> (&'static str, Option<Phase>,
     (code, phase, result.verdict.failure().and_then(|failure| failure.step))
 }
 
+/// Whether the policy refused all that there was, and nothing was dialled.
+pub(crate) fn none_dialled(result: &ProbeResult<TcpReport>) -> bool {
+    result.attempts.is_empty() && !result.report.refused.is_empty()
+}
+
 /// The script's report.
 #[track_caller]
 pub(crate) fn script_of(result: &ProbeResult<TcpReport>) -> &ScriptReport {

@@ -41,8 +41,8 @@ pub(crate) struct Session(Infallible);
 pub(crate) struct TlsStream<S>(Infallible, PhantomData<S>);
 
 impl<S> TlsStream<S> {
-    pub(crate) fn over(_stream: S, session: Session) -> Self {
-        match session.0 {}
+    pub(crate) fn over(_stream: S, Session(never): Session) -> Self {
+        match never {}
     }
 
     pub(crate) fn inner(&self) -> &S {

@@ -311,7 +311,9 @@ pub struct Quality {
     /// How late this process noticed something that the kernel had ready: elapsed time less network
     /// time of the same exchange, in nanoseconds. `None` where there was nothing to compare.
     pub lag_ns: Option<u64>,
-    /// How late a timer of this probe fired, in nanoseconds; `None` if none fired.
+    /// How long after its deadline the probe ended, in nanoseconds; `None` if before. More than a few
+    /// milliseconds say that this process was kept from running, and that an answer which came in
+    /// time may have been looked at too late, or one that came late still have been taken.
     pub timer_lag_ns: Option<u64>,
 }
 

@@ -293,6 +293,7 @@ async fn t28_slow_resolver_eats_the_deadline() {
     let cx = within_ms(100).with_resolver(slow);
     let result = checked(&connecting(), &cx, named("slow.test", 80)).await;
     assert_eq!(code(&result), ("timeout", RESOLVE));
+    assert!(result.quality.timer_lag_ns.is_some());
     assert_eq!((result.report.resolution.as_ref(), result.attempts.len()), (None, 0));
     let counts = (asked.load(Ordering::SeqCst), given_up.load(Ordering::SeqCst));
     assert_eq!(counts, (1, 1), "asked once, and dropped at the deadline");

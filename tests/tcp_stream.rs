@@ -6,15 +6,16 @@ mod check;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use check::{
     checked, code, connecting, in_own_process, peer_end, run_own_process, saying, script_of, stuck,
     within_ms,
 };
-use netsonde::Phase;
 use netsonde::script::Step;
 use netsonde::tcp::PeerEnd;
+use netsonde::{Event, Observer, Phase, Prober};
 use netsonde_support::{Script, Server};
 
 const SCRIPT: Option<Phase> = Some(Phase::Script);
@@ -162,6 +163,36 @@ fn t48_process_stopped_for_3_s() {
         assert!(lag >= Duration::from_millis(1000), "{lag:?}");
         assert!(result.timing.total() >= Duration::from_secs(3));
     });
+}
+
+/// An answer that is there when the process goes on counts, and the result says how late that was.
+#[tokio::test]
+async fn t48_an_answer_that_came_while_nobody_looked() {
+    let banner = Script::new().pause(Duration::from_millis(50)).send("220 hi\n").hang();
+    let server = Server::tcp(banner);
+    let cx = within_ms(150).with_observer(Arc::new(Sleeper));
+    let target = server.addr().into();
+    let result = saying([Step::expect("^220")]).probe_with(&cx, &target).await;
+    check::check(&result);
+    assert_eq!(code(&result), ("pass", None), "{result}");
+    let lag = Duration::from_nanos(result.quality.timer_lag_ns.unwrap());
+    let range = Duration::from_millis(240)..=result.timing.total();
+    assert!(range.contains(&lag), "{lag:?} of {:?}", result.timing.total());
+    // In time, there is nothing to tell.
+    let result = checked(&saying([Step::expect("^220")]), &within_ms(2000), target).await;
+    assert_eq!((code(&result), result.quality.timer_lag_ns), (("pass", None), None));
+}
+
+/// Keeps the probe's thread from running when the script begins.
+#[derive(Debug)]
+struct Sleeper;
+
+impl Observer for Sleeper {
+    fn event(&self, event: &Event<'_>) {
+        if matches!(event, Event::Entered { phase: Phase::Script, .. }) {
+            std::thread::sleep(Duration::from_millis(400));
+        }
+    }
 }
 
 fn stop_and_continue() {

@@ -126,6 +126,7 @@ async fn t12_a_full_queue_is_waited_for() {
     let (listener, _first) = listener_with_a_full_queue(&folder);
     let result = checked(&connecting(), &within_ms(100), at(&folder, "sock")).await;
     assert_eq!(code(&result), ("timeout", CONNECT));
+    assert!(result.quality.timer_lag_ns.is_some());
     assert_eq!(result.report.connection, None);
     assert_eq!(result.attempts[0].verdict.as_ref(), Some(&result.verdict));
 

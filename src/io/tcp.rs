@@ -48,10 +48,20 @@ pub(crate) async fn probe(
     target: &Target,
 ) -> ProbeResult<TcpReport> {
     cx.notify(&Event::Started { target });
-    let started_at = cx.clock().wall();
-    let start = cx.clock().now();
+    let started = (cx.clock().wall(), cx.clock().now());
     let deadline = super::time::deadline(cx.timeout().unwrap_or(plan.timeout));
+    let mut result = probe_until(deadline, plan, cx, target, started).await;
+    result.quality.timer_lag_ns = super::time::late_ns(deadline);
+    result
+}
 
+async fn probe_until(
+    deadline: tokio::time::Instant,
+    plan: &TcpPlan,
+    cx: &ProbeContext,
+    target: &Target,
+    (started_at, start): (SystemTime, Instant),
+) -> ProbeResult<TcpReport> {
     // What is made before the first wait is held while it lasts: no report is, before its time.
     let ended = |record: Record<'_>, outcome: Verdict| {
         finish(record, target, started_at, outcome, TcpReport::default())
@@ -207,7 +217,6 @@ struct Session<'p> {
     talk: Talk<'p>,
     connection: Option<TcpConnection>,
     lag: Option<Duration>,
-    timer_lag: Option<Duration>,
     peer_end: Option<crate::tcp::PeerEnd>,
     /// What was found, and when.
     outcome: Option<(Verdict, Instant)>,
@@ -222,7 +231,6 @@ impl<'p> Session<'p> {
             talk: Talk::new(&plan.talk),
             connection: None,
             lag: None,
-            timer_lag: None,
             peer_end: None,
             outcome: None,
         }
@@ -237,9 +245,6 @@ impl<'p> Session<'p> {
             }
             Ok(connected) => self.converse(connected, host, deadline).await,
         };
-        let late = tokio::time::Instant::now().saturating_duration_since(deadline);
-        let timed_out = outcome.failure().is_some_and(|f| f.kind == FailureKind::Timeout);
-        self.timer_lag = (timed_out && !late.is_zero()).then_some(late);
         self.outcome = Some((outcome, self.record.now()));
     }
 
@@ -376,7 +381,6 @@ fn conclude(
         quality.uncertainty_ns = Some(rtt.uncertainty_ns);
     }
     quality.lag_ns = decisive.lag.map(duration_ns);
-    quality.timer_lag_ns = decisive.timer_lag.map(duration_ns);
     let mut record = decisive.record;
     attempts.push((place, std::mem::take(&mut record.attempts)));
     attempts.sort_by_key(|(place, _)| *place);

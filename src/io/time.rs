@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::timing::duration_ns;
+
 /// The monotonic clock as the runtime sees it.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -12,6 +14,12 @@ pub(crate) fn now() -> Instant {
 pub(crate) fn deadline(timeout: Duration) -> tokio::time::Instant {
     let now = tokio::time::Instant::now();
     now.checked_add(timeout).unwrap_or_else(|| now + Duration::from_secs(30 * 365 * 86_400))
+}
+
+/// How far the deadline lies back by now, in nanoseconds; `None` if it does not.
+pub(crate) fn late_ns(deadline: tokio::time::Instant) -> Option<u64> {
+    let late = tokio::time::Instant::now().saturating_duration_since(deadline);
+    (!late.is_zero()).then(|| duration_ns(late))
 }
 
 #[cfg(test)]

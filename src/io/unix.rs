@@ -55,6 +55,7 @@ pub(crate) async fn probe(
     cx.notify(&Event::Finished { verdict: &outcome, at_ns: timing.total_ns });
     let mut result = ProbeResult::new(target.clone(), started_at, outcome, timing, report);
     result.attempts = attempts;
+    result.quality.timer_lag_ns = super::time::late_ns(deadline);
     result
 }
 

@@ -259,6 +259,19 @@ async fn t26_both_families_fail_differently() {
     }
 }
 
+#[tokio::test]
+async fn an_address_of_another_family_is_no_address() {
+    let server = Server::tcp(Script::new().hang());
+    for (family, target) in
+        [(Family::V6Only, server.addr().into()), (Family::V4Only, named("[::1]", server.port()))]
+    {
+        let prober = dialling(Dialing { family, ..Dialing::default() });
+        let result = checked(&prober, &within_ms(500), target).await;
+        assert_eq!(code(&result), ("resolve_no_address", RESOLVE));
+        assert_eq!((result.attempts.len(), server.count()), (0, 0));
+    }
+}
+
 /// Never answers; notes when it is given up.
 #[derive(Debug, Default)]
 struct Slow {

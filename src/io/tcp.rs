@@ -85,7 +85,8 @@ async fn probe_until(
         return ended(record, fault.into());
     }
 
-    let first = if dialled_host.name().is_some() { Phase::Resolve } else { Phase::Connect };
+    let usable = |ip| plan.dialing.family.admits(ip);
+    let first = if dialled_host.ip().is_some_and(usable) { Phase::Connect } else { Phase::Resolve };
     let mut record = Record::start(cx, start, first);
     let looked_up = timeout_at(deadline, addresses(plan, &mut record, dialled_host, port)).await;
     let (addresses, resolution) = match looked_up {

@@ -62,6 +62,7 @@ pub struct Setup {
     name: String,
     ports: Vec<String>,
     stop: i32,
+    ready: fn(&Place) -> bool,
 }
 
 /// Where a daemon is to live.
@@ -102,7 +103,7 @@ impl Place {
 impl Setup {
     /// A daemon of this name; the name shows in messages only.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), ports: Vec::new(), stop: libc::SIGTERM }
+        Self { name: name.to_owned(), ports: Vec::new(), stop: libc::SIGTERM, ready: |_| true }
     }
 
     /// One more port that it listens on.
@@ -119,18 +120,25 @@ impl Setup {
         self
     }
 
-    /// Starts it and waits until it listens on all of its ports. The command must stay in the
+    /// What has to hold besides listening: some daemons listen before they serve.
+    #[must_use]
+    pub fn ready_when(mut self, ready: fn(&Place) -> bool) -> Self {
+        self.ready = ready;
+        self
+    }
+
+    /// Starts it and waits until it listens on all of its ports and is ready. The command must stay in the
     /// foreground; its output goes to a log file.
     ///
     /// # Panics
     ///
-    /// It ends or does not listen within 20 seconds, also on other ports; the message has its log.
+    /// It ends or is not ready within 20 seconds, also on other ports; the message has its log.
     pub fn start(self, command: impl Fn(&Place) -> Command) -> Daemon {
         let mut failures = String::new();
         for _ in 0..TRIES {
             let place = Place { folder: TempDir::new(&self.name), ports: free_ports(&self.ports) };
             let mut daemon = self.spawn(place, &command);
-            match daemon.wait_until_listening() {
+            match daemon.wait_until_ready(self.ready) {
                 Ok(()) => return daemon,
                 Err(why) => failures = format!("{} {why}; its log:\n{}", self.name, daemon.log()),
             }
@@ -247,17 +255,18 @@ impl Daemon {
         input.write_all(text.as_bytes()).expect("the daemon is there to read");
     }
 
-    fn wait_until_listening(&mut self) -> Result<(), String> {
+    fn wait_until_ready(&mut self, ready: fn(&Place) -> bool) -> Result<(), String> {
         let end = Instant::now() + START;
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(format!("ended with {status}"));
             }
-            if self.place.ports.values().all(|address| is_listening(*address)) {
+            let listening = self.place.ports.values().all(|address| is_listening(*address));
+            if listening && ready(&self.place) {
                 return Ok(());
             }
             if Instant::now() >= end {
-                return Err(format!("did not listen within {START:?}"));
+                return Err(format!("was not ready within {START:?}"));
             }
             std::thread::sleep(Duration::from_millis(5));
         }

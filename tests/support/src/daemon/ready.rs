@@ -242,6 +242,12 @@ pub fn postgresql(issued: &Issued) -> Option<Daemon> {
     let (user, group) = user("postgres");
     // A fast end; SIGTERM would wait for the clients.
     let setup = Setup::new("postgresql").port("postgresql").stop_signal(libc::SIGQUIT);
+    // It listens while it still recovers, and then answers that it is starting up. The last line of
+    // its lock file says when that is over.
+    let setup = setup.ready_when(|place| {
+        let lock = std::fs::read_to_string(place.folder().join("data/postmaster.pid"));
+        lock.is_ok_and(|lock| lock.lines().last().is_some_and(|state| state.trim() == "ready"))
+    });
     Some(setup.start(|place| {
         let (certificate, key) = issued.write_pem(place.folder(), "leaf");
         for path in [place.folder(), &certificate, &key] {

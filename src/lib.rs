@@ -76,6 +76,7 @@ mod duration;
 pub mod engine;
 mod error;
 mod expect;
+pub mod icmp;
 #[cfg(feature = "tcp")]
 mod io;
 mod limits;

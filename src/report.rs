@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::icmp::IcmpReport;
 use crate::tcp::{TcpReport, UnixReport};
 
 /// A report of any kind, typed or erased.
@@ -39,6 +40,8 @@ pub enum Report {
     Tcp(Box<TcpReport>),
     /// Of the Unix socket prober.
     Unix(Box<UnixReport>),
+    /// Of the ICMP prober.
+    Icmp(Box<IcmpReport>),
 }
 
 impl Report {
@@ -46,6 +49,7 @@ impl Report {
         match self {
             Report::Tcp(report) => &**report,
             Report::Unix(report) => &**report,
+            Report::Icmp(report) => &**report,
         }
     }
 }
@@ -81,6 +85,7 @@ impl Serialize for Report {
         match self {
             Report::Tcp(report) => report.serialize(serializer),
             Report::Unix(report) => report.serialize(serializer),
+            Report::Icmp(report) => report.serialize(serializer),
         }
     }
 }

@@ -16,6 +16,7 @@ pub use config::{TcpConfig, UnixConfig};
 pub use expect::{StreamExpect, TcpExpect};
 pub use info::{TcpInfo, TcpState};
 pub use options::SocketOptions;
+pub(crate) use options::is_interface_name;
 #[cfg(feature = "tcp")]
 pub use prober::TcpProber;
 #[cfg(all(unix, feature = "unix"))]

@@ -105,7 +105,7 @@ impl SocketOptions {
         for (key, name) in
             [("interface", &self.interface), ("congestion_control", &self.congestion_control)]
         {
-            if name.as_deref().is_some_and(|name| !is_name(name)) {
+            if name.as_deref().is_some_and(|name| !is_interface_name(name)) {
                 return Err(Error::config(key, "must be 1 to 15 bytes without blanks, / and NUL"));
             }
         }
@@ -113,7 +113,7 @@ impl SocketOptions {
     }
 }
 
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_interface_name(name: &str) -> bool {
     let bad = |c: char| c == '/' || c.is_whitespace() || c.is_control();
     (1..=NAME_BYTES).contains(&name.len()) && !name.contains(bad)
 }

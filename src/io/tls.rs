@@ -17,8 +17,15 @@ mod stream;
 mod tap;
 mod verifier;
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "ring", feature = "aws-lc-rs")))]
 mod tests;
+
+#[cfg(all(test, not(any(feature = "ring", feature = "aws-lc-rs"))))]
+#[test]
+fn without_a_provider_tls_is_a_set_up_error_that_names_the_features() {
+    let error = TlsConnector::new(&crate::tls::TlsConfig::default()).unwrap_err().to_string();
+    assert!(error.contains("ring") && error.contains("aws-lc-rs"), "{error}");
+}
 
 pub use certificate::read_certificate;
 pub use connector::TlsConnector;

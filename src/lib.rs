@@ -72,7 +72,7 @@ mod readme {}
 
 mod clock;
 mod duration;
-#[cfg(feature = "script")]
+#[cfg(any(feature = "script", feature = "icmp"))]
 pub mod engine;
 mod error;
 mod expect;

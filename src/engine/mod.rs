@@ -1,6 +1,8 @@
 //! State machines: bytes and instants in, actions out. No clock and no socket is named here.
 
 #[cfg(feature = "icmp")]
+pub mod cadence;
+#[cfg(feature = "icmp")]
 pub mod echo;
 #[cfg(feature = "script")]
 pub mod script;

@@ -91,6 +91,6 @@ mod tests {
         }
         let json = serde_json::to_value(counts).unwrap();
         assert!(Stray::ALL.iter().all(|why| json[why.as_str()] == counts.of(*why)));
-        assert_eq!(counts.total(), (1..=Stray::ALL.len() as u64).sum());
+        assert_eq!(counts.total(), (1..=Stray::ALL.len() as u64).sum::<u64>());
     }
 }

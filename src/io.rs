@@ -1,20 +1,26 @@
 //! The only place that names the runtime, sockets and the TLS library.
 
+#[cfg(feature = "tcp")]
 pub(crate) mod connect;
+#[cfg(feature = "tcp")]
 mod dial;
 mod errno;
+mod join;
 mod record;
 pub(crate) mod resolve;
 pub(crate) mod socket;
+#[cfg(feature = "tcp")]
 pub(crate) mod talk;
+#[cfg(feature = "tcp")]
 pub(crate) mod tcp;
 pub(crate) mod time;
 #[cfg(all(unix, feature = "unix"))]
 pub(crate) mod unix;
+#[cfg(feature = "tcp")]
 mod wire;
 
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
-#[cfg(not(feature = "tls"))]
+#[cfg(all(feature = "tcp", not(feature = "tls")))]
 #[path = "io/no_tls.rs"]
 pub(crate) mod tls;

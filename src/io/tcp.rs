@@ -1,30 +1,25 @@
 //! The TCP prober: resolve, dial, talk, look back.
 
-use std::future::{Future, poll_fn};
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
-use std::pin::Pin;
-use std::task::Poll;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::timeout_at;
 
 use super::connect::{Connected, Connecting};
 use super::dial::{Dialled, dial};
+use super::join::all;
 use super::record::{Facts, Record};
-use super::resolve::SystemResolver;
-use super::socket::interface;
+use super::resolve::lookup::{Wanted, addresses, permitted};
 use super::talk::{Plan, Talk};
 use super::wire::Wire;
 use crate::limits::Limits;
 use crate::observe::Event;
 use crate::probe::{ProbeContext, ProbeResult};
-use crate::resolve::{AddressPolicy, Dialing, Resolved};
+use crate::resolve::{AddressPolicy, Dialing};
 use crate::target::{Host, Target};
-use crate::tcp::{
-    AddressReport, RefusedAddress, Resolution, SocketOptions, TcpConnection, TcpReport,
-};
+use crate::tcp::{AddressReport, SocketOptions, TcpConnection, TcpReport};
 use crate::timing::{NetworkTime, Phase, Quality, StampSource, duration_ns};
-use crate::verdict::{Failure, FailureKind, LocalFault, LocalFaultKind, Verdict};
+use crate::verdict::{LocalFault, LocalFaultKind, Verdict};
 
 /// Everything that a TCP probe needs to know of its prober.
 #[derive(Debug)]
@@ -88,7 +83,8 @@ async fn probe_until(
     let usable = |ip| plan.dialing.family.admits(ip);
     let first = if dialled_host.ip().is_some_and(usable) { Phase::Connect } else { Phase::Resolve };
     let mut record = Record::start(cx, start, first);
-    let looked_up = timeout_at(deadline, addresses(plan, &mut record, dialled_host, port)).await;
+    let wanted = Wanted { family: plan.dialing.family, most: plan.limits.addresses };
+    let looked_up = timeout_at(deadline, addresses(&mut record, dialled_host, port, wanted)).await;
     let (addresses, resolution) = match looked_up {
         Ok(Ok(found)) => found,
         Ok(Err(verdict)) => return ended(record, verdict),
@@ -123,91 +119,6 @@ async fn probe_until(
     }
     let report = TcpReport { resolution, refused, ..TcpReport::default() };
     conclude(sessions, target, started_at, report)
-}
-
-/// The addresses to dial, and what a name resolved to.
-async fn addresses(
-    plan: &TcpPlan,
-    record: &mut Record<'_>,
-    host: &Host,
-    port: u16,
-) -> Result<(Vec<SocketAddr>, Option<Resolution>), Verdict> {
-    let family = plan.dialing.family;
-    let no_address = || {
-        let failure = Failure::new(FailureKind::ResolveNoAddress).in_phase(Phase::Resolve);
-        Verdict::from(failure.with_detail(host.to_string()))
-    };
-    let name = match (host, host.ip()) {
-        (Host::Name(name), _) => name,
-        (_, Some(ip)) if !family.admits(ip) => return Err(no_address()),
-        (_, Some(ip)) => {
-            let zone = host.zone().map(interface::index).transpose().map_err(|error| {
-                let fault = LocalFault::new(LocalFaultKind::Interface).in_phase(Phase::Setup);
-                let fault = fault.with_detail(host.to_string());
-                Verdict::from(error.raw_os_error().map_or(fault.clone(), |no| fault.with_errno(no)))
-            })?;
-            let address = match (ip, zone) {
-                (IpAddr::V6(ip), Some(zone)) => SocketAddrV6::new(ip, port, 0, zone.get()).into(),
-                _ => SocketAddr::new(ip, port),
-            };
-            return Ok((vec![address], None));
-        }
-        (_, None) => return Err(no_address()),
-    };
-    let resolver = record.cx().resolver().unwrap_or(&SystemResolver);
-    let Resolved { mut addresses, ttl } =
-        resolver.resolve(name, family).await.map_err(|error| in_resolve(error.into()))?;
-    let found = addresses.len();
-    family.arrange(&mut addresses);
-    addresses.truncate(plan.limits.addresses);
-    addresses.iter_mut().for_each(|address| address.set_port(port));
-    let at_ns = record.offset_ns(record.now());
-    record.cx().notify(&Event::Resolved { addresses: &addresses, at_ns });
-    if addresses.is_empty() {
-        return Err(no_address());
-    }
-    let mut resolution = Resolution::default();
-    resolution.addresses.clone_from(&addresses);
-    resolution.omitted = u32::try_from(found - addresses.len()).unwrap_or(u32::MAX);
-    resolution.ttl_s = ttl.map(|ttl| ttl.as_secs());
-    Ok((addresses, Some(resolution)))
-}
-
-fn in_resolve(verdict: Verdict) -> Verdict {
-    match verdict {
-        Verdict::Fail(failure) => failure.in_phase(Phase::Resolve).into(),
-        Verdict::Unknown(fault) => fault.in_phase(Phase::Resolve).into(),
-        Verdict::Pass => Verdict::Pass,
-    }
-}
-
-/// What the outbound policy leaves. Just these addresses are dialled: nothing is resolved again.
-/// The refused ones go into the report.
-fn permitted(
-    record: &mut Record<'_>,
-    addresses: Vec<SocketAddr>,
-    refusals: &mut Vec<RefusedAddress>,
-) -> Result<Vec<SocketAddr>, Verdict> {
-    let policy = record.cx().policy();
-    let mut first = None;
-    let mut left = addresses;
-    left.retain(|address| {
-        let Err(refused) = policy.check(*address) else { return true };
-        refusals.push(RefusedAddress::new(*address, refused.to_string()));
-        first.get_or_insert_with(|| Verdict::from(policy_fault(&refused)));
-        false
-    });
-    match first {
-        Some(verdict) if left.is_empty() => {
-            record.enter(Phase::Setup, record.now());
-            Err(verdict)
-        }
-        _ => Ok(left),
-    }
-}
-
-pub(crate) fn policy_fault(refused: &crate::PolicyRefusal) -> LocalFault {
-    LocalFault::new(LocalFaultKind::Policy).in_phase(Phase::Setup).with_detail(refused.to_string())
 }
 
 /// One address that is probed to the end, or several of which one is.
@@ -327,16 +238,6 @@ impl<'p> Session<'p> {
             connection.at_end = info;
         }
     }
-}
-
-/// Runs futures side by side in this one until all have ended.
-async fn all<F: Future<Output = ()>>(futures: impl Iterator<Item = F>) {
-    let mut running: Vec<Pin<Box<F>>> = futures.map(Box::pin).collect();
-    poll_fn(|cx| {
-        running.retain_mut(|future| future.as_mut().poll(cx).is_pending());
-        if running.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
 }
 
 /// The deciding session gives the result; the others stand beside it.

@@ -6,8 +6,8 @@ use tokio::time::timeout_at;
 
 use super::connect::connect_unix;
 use super::record::{Facts, Record};
+use super::resolve::lookup::policy_fault;
 use super::talk::{Plan, Talk};
-use super::tcp::policy_fault;
 use super::wire::Wire;
 use crate::observe::Event;
 use crate::probe::{ProbeContext, ProbeResult};

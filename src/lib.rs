@@ -77,7 +77,7 @@ pub mod engine;
 mod error;
 mod expect;
 pub mod icmp;
-#[cfg(feature = "tcp")]
+#[cfg(any(feature = "tcp", feature = "icmp"))]
 mod io;
 mod limits;
 mod observe;
@@ -97,7 +97,7 @@ mod verdict;
 pub use clock::{Clock, SystemClock};
 pub use error::Error;
 pub use expect::{Clause, ClauseStatus, Common, Expectation, Judgement, judge};
-#[cfg(feature = "tcp")]
+#[cfg(any(feature = "tcp", feature = "icmp"))]
 pub use io::resolve::SystemResolver;
 pub use limits::Limits;
 pub use observe::{Event, Observer};

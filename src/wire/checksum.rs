@@ -14,7 +14,7 @@ use super::{WireError, WireErrorKind};
 /// ```
 #[must_use]
 pub fn checksum(data: &[u8]) -> u16 {
-    Sum::new().add(data).checksum()
+    Sum::new().with(data).checksum()
 }
 
 /// Whether a slice that carries its own checksum is intact.
@@ -23,7 +23,7 @@ pub fn checksum(data: &[u8]) -> u16 {
 /// every other octet is zero: then the sum cannot come out as 0xffff with 0x0000.
 #[must_use]
 pub fn verifies(data: &[u8]) -> bool {
-    Sum::new().add(data).verifies()
+    Sum::new().with(data).verifies()
 }
 
 /// A checksum in the making, over any number of parts as if they stood in one piece.
@@ -31,7 +31,7 @@ pub fn verifies(data: &[u8]) -> bool {
 /// ```
 /// use netsonde::wire::checksum::{Sum, checksum};
 ///
-/// let parts = Sum::new().add(&[1, 2, 3]).add(&[4]).add(&[5, 6]);
+/// let parts = Sum::new().with(&[1, 2, 3]).with(&[4]).with(&[5, 6]);
 /// assert_eq!(parts.checksum(), checksum(&[1, 2, 3, 4, 5, 6]));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,19 +53,19 @@ impl Sum {
     pub fn pseudo(addresses: &Addresses, protocol: Protocol, length: u32) -> Self {
         let sum = match addresses {
             Addresses::V4 { source, destination } => {
-                Sum::new().add(&source.octets()).add(&destination.octets())
+                Sum::new().with(&source.octets()).with(&destination.octets())
             }
             Addresses::V6 { source, destination } => {
-                Sum::new().add(&source.octets()).add(&destination.octets())
+                Sum::new().with(&source.octets()).with(&destination.octets())
             }
         };
         // Both families add the same words, if in another order.
-        sum.add(&length.to_be_bytes()).add_u16(u16::from(protocol.0))
+        sum.with(&length.to_be_bytes()).with_u16(u16::from(protocol.0))
     }
 
     /// With these octets behind all that came before.
     #[must_use]
-    pub fn add(self, data: &[u8]) -> Self {
+    pub fn with(self, data: &[u8]) -> Self {
         // The sum does not depend on the order of octets within words (RFC 1071, section 2 B), so
         // words are added as the machine reads them. 2^32 of them fit.
         let (words, tail) = data.as_chunks::<4>();
@@ -85,8 +85,8 @@ impl Sum {
 
     /// With one 16-bit word behind all that came before.
     #[must_use]
-    pub fn add_u16(self, word: u16) -> Self {
-        self.add(&word.to_be_bytes())
+    pub fn with_u16(self, word: u16) -> Self {
+        self.with(&word.to_be_bytes())
     }
 
     /// The sum itself, not complemented.
@@ -117,9 +117,9 @@ impl Sum {
     /// ```
     /// use netsonde::wire::checksum::Sum;
     ///
-    /// let rest = Sum::new().add(b"anything at all");
+    /// let rest = Sum::new().with(b"anything at all");
     /// let word = rest.word_for(0x0102);
-    /// assert_eq!(Sum::new().add_u16(word).add(b"anything at all").checksum(), 0x0102);
+    /// assert_eq!(Sum::new().with_u16(word).with(b"anything at all").checksum(), 0x0102);
     /// ```
     #[must_use]
     pub fn word_for(self, wanted: u16) -> u16 {

@@ -18,6 +18,7 @@ const VERSION: u8 = 2;
 const HEADER: usize = 4;
 
 /// What the message says about where its extension begins.
+#[derive(Clone, Copy)]
 pub(super) struct Length {
     /// Octets of the original datagram; zero when the sender does not say.
     pub(super) octets: usize,
@@ -422,7 +423,7 @@ pub fn emit(objects: &[(u8, u8, &[u8])], out: &mut Vec<u8>) -> Result<(), super:
         body.extend_from_slice(payload);
         body.resize(end, 0);
     }
-    let sum = checksum::Sum::new().add_u16(u16::from(VERSION) << 12).add(&body);
+    let sum = checksum::Sum::new().with_u16(u16::from(VERSION) << 12).with(&body);
     out.extend_from_slice(&[VERSION << 4, 0]);
     out.extend_from_slice(&sum.checksum().to_be_bytes());
     out.extend_from_slice(&body);

@@ -356,8 +356,8 @@ pub(super) fn emit(
     parts: &[&[u8]],
     out: &mut Vec<u8>,
 ) {
-    let sum = sum.add(&[icmp_type, code, 0, 0, a, b, c, d]);
-    let sum = parts.iter().fold(sum, |sum, part| sum.add(part));
+    let sum = sum.with(&[icmp_type, code, 0, 0, a, b, c, d]);
+    let sum = parts.iter().fold(sum, |sum, part| sum.with(part));
     let [high, low] = sum.checksum().to_be_bytes();
     out.reserve(HEADER + parts.iter().map(|part| part.len()).sum::<usize>());
     out.extend_from_slice(&[icmp_type, code, high, low, a, b, c, d]);

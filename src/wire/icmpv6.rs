@@ -87,7 +87,7 @@ impl<'a> Icmp<'a> {
 /// Whether the checksum of a message of IPv6, given whole and without IP header, is right.
 #[must_use]
 pub fn checksum_ok(data: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> bool {
-    pseudo(source, destination, data.len()).add(data).verifies()
+    pseudo(source, destination, data.len()).with(data).verifies()
 }
 
 fn pseudo(source: Ipv6Addr, destination: Ipv6Addr, length: usize) -> Sum {

@@ -220,7 +220,7 @@ impl<'a> Ipv4<'a> {
 
     /// Whether the checksum of the header is right.
     pub fn checksum_ok(&self) -> bool {
-        checksum::Sum::new().add(self.header.fixed).add(self.header.options).verifies()
+        checksum::Sum::new().with(self.header.fixed).with(self.header.options).verifies()
     }
 }
 

@@ -170,7 +170,7 @@ impl<'a> Tcp<'a> {
     /// Whether the checksum of the segment is right.
     pub fn checksum_ok(&self, addresses: &Addresses) -> bool {
         let length = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
-        Sum::pseudo(addresses, Protocol::TCP, length).add(self.data).verifies()
+        Sum::pseudo(addresses, Protocol::TCP, length).with(self.data).verifies()
     }
 }
 
@@ -216,7 +216,7 @@ impl TcpRepr {
         let length = header.len() + option.len() + payload.len();
         let length = u32::try_from(length).unwrap_or(u32::MAX);
         let sum = Sum::pseudo(addresses, Protocol::TCP, length);
-        let sum = sum.add(&header).add(option).add(payload);
+        let sum = sum.with(&header).with(option).with(payload);
         [header[16], header[17]] = sum.checksum().to_be_bytes();
         out.extend_from_slice(&header);
         out.extend_from_slice(option);

@@ -68,7 +68,7 @@ impl<'a> Udp<'a> {
         }
         let length = u32::from(self.announced_len());
         let sum = Sum::pseudo(addresses, Protocol::UDP, length);
-        sum.add(self.header).add(self.payload).verifies()
+        sum.with(self.header).with(self.payload).verifies()
     }
 }
 
@@ -102,8 +102,8 @@ impl UdpRepr {
         let length = u32::try_from(HEADER + payload.len()).unwrap_or(u32::MAX);
         let sum = Sum::pseudo(addresses, Protocol::UDP, length);
         // The length once more, as it stands in the header.
-        let sum = sum.add(&length.to_be_bytes()).add_u16(self.source).add_u16(self.destination);
-        sum.add(payload)
+        let sum = sum.with(&length.to_be_bytes()).with_u16(self.source).with_u16(self.destination);
+        sum.with(payload)
     }
 
     /// Appends header and payload.

@@ -64,6 +64,7 @@
 //! | `aws-lc-rs` | no | aws-lc-rs as the provider: post-quantum key exchange, P-521 |
 //! | `webpki-roots` | yes | Mozilla's trusted roots, compiled in |
 //! | `native-roots` | yes | the trusted roots of the system |
+//! | `icmp` | no | [`wire`]: ICMP, IP, UDP and TCP headers as values |
 //! | `idna` | yes | names outside ASCII |
 
 #[cfg(doctest)]
@@ -93,6 +94,8 @@ pub mod tcp;
 mod timing;
 pub mod tls;
 mod verdict;
+#[cfg(feature = "icmp")]
+pub mod wire;
 
 pub use clock::{Clock, SystemClock};
 pub use error::Error;

@@ -147,7 +147,8 @@ impl IcmpEngine {
     /// # Errors
     /// [`Error::Config`] naming the key whose value can never work.
     pub fn new(config: EngineConfig) -> Result<Self, Error> {
-        if config.receive_buffer_bytes == 0 || config.receive_buffer_bytes > i32::MAX.unsigned_abs() {
+        if config.receive_buffer_bytes == 0 || config.receive_buffer_bytes > i32::MAX.unsigned_abs()
+        {
             return Err(Error::config("receive_buffer_bytes", "must lie in 1..=2147483647"));
         }
         Ok(IcmpEngine { ports: Arc::new(Ports::new(config)) })

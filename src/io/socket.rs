@@ -26,9 +26,11 @@ pub(crate) use std::os::fd::AsFd as AsSocket;
 /// What a socket is borrowed as.
 #[cfg(windows)]
 pub(crate) use std::os::windows::io::AsSocket;
+pub(in crate::io) use sys::queue_icmp_errors;
+#[cfg(feature = "tcp")]
 pub(in crate::io) use sys::{
-    BUFFER_OVERHEAD, bind_address_no_port, bind_device, open_stream, queue_icmp_errors,
-    set_congestion_control, set_mark, set_traffic_class, take_icmp_error,
+    BUFFER_OVERHEAD, bind_address_no_port, bind_device, open_stream, set_congestion_control,
+    set_mark, set_traffic_class, take_icmp_error,
 };
 
 #[cfg(all(feature = "icmp", target_os = "linux"))]

@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::arrival;
-use super::socket::{IcmpSocket, ReceiveBatch, SendBatch, SendOptions};
-use crate::engine::echo::{EchoEngine, EchoEvent, FlowId, Outgoing, PrepareError, Received, Ticket};
+use super::socket::{IcmpSocket, SendOptions};
+use crate::engine::echo::{
+    EchoEngine, EchoEvent, FlowId, Outgoing, PrepareError, Reading, Received, Stamp, Stray, Ticket,
+};
 use crate::icmp::{DontFragment, EngineStats, SocketMode};
-use crate::io::socket::HiResTimer;
-use crate::io::socket::clock_pair;
+use crate::io::socket::{ExtendedError, HiResTimer, ReceiveBatch, SendBatch, clock_pair};
 
 /// What a packet is to be sent with.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +71,9 @@ struct Core {
     stats: EngineStats,
     overflow: u32,
     wake: Vec<Waker>,
+    /// The largest payload that an answer may have.
+    largest: u32,
+    broadcast: bool,
 }
 
 /// What a flow has not taken yet.
@@ -112,6 +117,8 @@ impl Port {
             stats: EngineStats::default(),
             overflow: 0,
             wake: Vec::new(),
+            largest: 0,
+            broadcast: false,
         };
         Arc::new(Port { socket, core: Mutex::new(core) })
     }
@@ -149,8 +156,10 @@ impl Port {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fetches what has been stamped, and the errors of the path where they come this way.
-    fn take_stamps(&self, core: &mut Core, batch: &mut ReceiveBatch) {
+    /// Fetches what has been stamped, and the errors of the path where they come this way. True if there
+    /// was such an error, which the socket then may have held against another packet as well.
+    fn take_stamps(&self, core: &mut Core, batch: &mut ReceiveBatch) -> bool {
+        let mut errors = false;
         for _ in 0..TURNS {
             let Ok(count) = self.socket.receive_errors(batch) else { break };
             if count == 0 {
@@ -169,14 +178,23 @@ impl Port {
                     }
                     previous = Some(stamp.wall_ns);
                     core.unstamped = core.unstamped.saturating_sub(1);
-                } else if self.socket.mode() == SocketMode::Datagram {
-                    let received = received(now, None);
-                    if let Some(arrival) = arrival::of_queue(&self.socket, &message) {
-                        let _ = core.engine.receive(arrival, &received);
+                    continue;
+                }
+                let origin = message.error().map(|error| error.origin);
+                errors |= matches!(origin, Some(ExtendedError::ICMP | ExtendedError::ICMPV6));
+                // A raw socket gets the errors as packets, whole.
+                if self.socket.mode() == SocketMode::Datagram {
+                    match arrival::of_queue(&self.socket, &message) {
+                        Some(arrival) => {
+                            let received = received(now, message.receive_stamp());
+                            let _ = core.engine.receive(arrival, &received);
+                        }
+                        None => core.engine.count_stray(Stray::Origin),
                     }
                 }
             }
         }
+        errors
     }
 
     /// Reads what has come in. True if there is nothing more for now.
@@ -218,7 +236,7 @@ impl Port {
         false
     }
 
-    fn poll_drive(&self, driver: &mut Driver, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_drive(self: &Arc<Self>, driver: &mut Driver, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS {
             let mut core = self.core();
             if core.ended.is_some() {
@@ -229,6 +247,10 @@ impl Port {
             }
             // Stamps first: answers then find those of their requests.
             self.take_stamps(&mut core, &mut driver.errors);
+            if core.largest > driver.sized_for {
+                driver.sized_for = core.largest;
+                driver.packets = IcmpSocket::receive_batch(driver.sized_for);
+            }
             let readable = self.socket.poll_readable(cx).is_ready();
             let drained = !readable || self.take_packets(&mut core, &mut driver.packets);
             let now = crate::io::time::now();
@@ -244,7 +266,8 @@ impl Port {
             drop(core);
             wake.into_iter().for_each(Waker::wake);
             let due = next.is_some_and(|due| driver.timer.poll_until(cx, due).is_ready());
-            if !(readable || due) {
+            let queued = self.mode() == SocketMode::Datagram && driver.poll_queue(self, cx);
+            if !(readable || due || queued) {
                 return Poll::Pending;
             }
         }
@@ -253,7 +276,7 @@ impl Port {
     }
 }
 
-fn received(now: crate::engine::echo::Reading, stamp: Option<crate::engine::echo::Stamp>) -> Received {
+fn received(now: Reading, stamp: Option<Stamp>) -> Received {
     let mut received = Received::at(now);
     received.stamp = stamp;
     received
@@ -310,7 +333,26 @@ impl Core {
 struct Driver {
     packets: ReceiveBatch,
     errors: ReceiveBatch,
+    /// The payload that `packets` has room for.
+    sized_for: u32,
     timer: HiResTimer,
+    /// Waits for the error queue, where the errors of the path come that way.
+    queue: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Driver {
+    /// Whether there is something on the error queue.
+    fn poll_queue(&mut self, port: &Arc<Port>, cx: &mut Context<'_>) -> bool {
+        let queue = self.queue.get_or_insert_with(|| {
+            let port = Arc::clone(port);
+            Box::pin(async move { port.socket.errors().await })
+        });
+        let ready = queue.as_mut().poll(cx).is_ready();
+        if ready {
+            self.queue = None;
+        }
+        ready
+    }
 }
 
 /// Ends the port when the task that drives it is dropped, for instance with its runtime.
@@ -326,8 +368,13 @@ impl Drop for Guard {
 pub(crate) async fn drive(port: Arc<Port>, timer: HiResTimer) {
     let guard = Guard(port);
     let port = &guard.0;
-    let mut driver =
-        Driver { packets: port.socket.receive_batch(), errors: port.socket.error_batch(), timer };
+    let mut driver = Driver {
+        packets: IcmpSocket::receive_batch(0),
+        errors: IcmpSocket::error_batch(),
+        sized_for: 0,
+        timer,
+        queue: None,
+    };
     poll_fn(|cx| port.poll_drive(&mut driver, cx)).await;
 }
 
@@ -338,8 +385,9 @@ pub(crate) struct Flow {
     id: FlowId,
     made: Vec<Ticket>,
     batch: SendBatch,
-    wish: DontFragment,
+    wish: (DontFragment, bool),
     blocked: bool,
+    closed: bool,
 }
 
 impl Flow {
@@ -355,9 +403,10 @@ impl Flow {
             *queue = Queue { open: true, ..Queue::default() };
         }
         drop(core);
-        let batch = SendBatch::new();
-        let wish = DontFragment::System;
-        Flow { port: Arc::clone(port), id, made: Vec::new(), batch, wish, blocked: false }
+        let batch = SendBatch::default();
+        let wish = (DontFragment::System, false);
+        let port = Arc::clone(port);
+        Flow { port, id, made: Vec::new(), batch, wish, blocked: false, closed: false }
     }
 
     /// Packets that came for one of ours and were not believed.
@@ -377,20 +426,23 @@ impl Flow {
         address: SocketAddr,
         wish: &Wish,
     ) -> Result<bool, PortError> {
-        if self.blocked || self.batch.is_full() || self.wish != wish.dont_fragment {
+        if self.blocked || self.batch.is_full() || self.wish != (wish.dont_fragment, wish.broadcast)
+        {
             self.flush(cx)?;
             if self.blocked {
                 return Ok(false);
             }
         }
-        self.wish = wish.dont_fragment;
+        self.wish = (wish.dont_fragment, wish.broadcast);
         let mut core = self.port.core();
         if let Some(why) = core.ended {
             return Err(why);
         }
-        let ticket = self.batch.packet(&self.port.socket, address, &wish.options, |packet| {
+        let socket = &self.port.socket;
+        let ticket = socket.add(&mut self.batch, address, &wish.options, |packet| {
             core.engine.prepare(self.id, outgoing, packet)
         });
+        core.largest = core.largest.max(outgoing.size);
         match ticket {
             Ok(ticket) => {
                 self.made.push(ticket);
@@ -416,9 +468,9 @@ impl Flow {
             return Err(why);
         }
         self.blocked = false;
-        if core.dont_fragment != self.wish {
-            match port.socket.set_dont_fragment(self.wish) {
-                Ok(()) => core.dont_fragment = self.wish,
+        if (core.dont_fragment, core.broadcast) != self.wish {
+            match port.socket.set_wishes(self.wish.0, self.wish.1) {
+                Ok(()) => (core.dont_fragment, core.broadcast) = self.wish,
                 Err(error) => {
                     for ticket in self.made.drain(..) {
                         core.engine.not_sent(ticket, error.raw_os_error().unwrap_or(0), None);
@@ -431,7 +483,7 @@ impl Flow {
         let mut foreign = 0;
         while let Some(left) = self.made.get(at..).filter(|left| !left.is_empty()) {
             let before = clock_pair();
-            let (count, error) = port.socket.send(&mut self.batch, at);
+            let (count, error) = port.socket.send(&self.batch, at);
             let after = crate::io::time::now();
             for ticket in left.iter().take(count) {
                 core.engine.sent(*ticket, before, after);
@@ -454,10 +506,16 @@ impl Flow {
                     }
                 }
                 // The error may be another packet's, which the socket has kept for the next caller.
-                _ if foreign < FOREIGN_ERRORS && port.socket.had_pending_error() => foreign += 1,
+                _ if foreign < FOREIGN_ERRORS
+                    && port.take_stamps(core, &mut IcmpSocket::error_batch()) =>
+                {
+                    foreign += 1;
+                }
                 number => {
                     if let Some(ticket) = self.made.get(at) {
-                        let mtu = port.socket.mtu_of(&error, self.batch.address(at));
+                        let too_big = number == Some(libc::EMSGSIZE);
+                        let to = self.batch.address(at).filter(|_| too_big);
+                        let mtu = to.and_then(|to| port.socket.mtu_to(to));
                         core.engine.not_sent(*ticket, number.unwrap_or(0), mtu);
                         core.stats.send_errors += 1;
                     }
@@ -466,10 +524,9 @@ impl Flow {
             }
         }
         self.made.drain(..at.min(self.made.len()));
-        self.batch.sent(at);
+        self.batch.done(at);
         if core.unstamped > STAMPS {
-            let mut errors = port.socket.error_batch();
-            port.take_stamps(core, &mut errors);
+            port.take_stamps(core, &mut IcmpSocket::error_batch());
         }
         core.dispatch();
         let next = core.engine.poll_timeout();
@@ -532,6 +589,9 @@ impl Flow {
     }
 
     fn shut(&mut self, into: Option<&mut Vec<EchoEvent>>) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
         let mut guard = self.port.core();
         let core = &mut *guard;
         core.engine.close(self.id);

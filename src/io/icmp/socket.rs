@@ -83,7 +83,6 @@ impl IcmpSocket {
             socket.attach_filter(&filter::echo(v6, setup.id_base & mask, mask))?;
         }
         let receive_buffer = sys::set_receive_buffer(&socket, setup.receive_buffer)?;
-        socket.set_broadcast(true)?;
         sys::report_overflow(&socket)?;
         sys::report_hops(&socket, v6)?;
         // Without it a local queue that is full drops packets and says nothing.
@@ -99,15 +98,7 @@ impl IcmpSocket {
             _ => None,
         };
         let socket = UdpSocket::from_std(socket.into())?;
-        Ok(IcmpSocket {
-            socket,
-            mode,
-            v6,
-            id,
-            send_stamps,
-            names_stamps: names,
-            receive_buffer,
-        })
+        Ok(IcmpSocket { socket, mode, v6, id, send_stamps, names_stamps: names, receive_buffer })
     }
 
     pub(crate) fn mode(&self) -> SocketMode {
@@ -208,7 +199,7 @@ impl IcmpSocket {
             put(6, ticket.seq);
             if !v6 {
                 // In IPv6 the kernel does it, since the addresses belong to it (RFC 3542, 3.1).
-                let sum = checksum::of(packet);
+                let sum = checksum::checksum(packet);
                 if let Some(place) = packet.get_mut(2..4) {
                     place.copy_from_slice(&sum.to_be_bytes());
                 }
@@ -273,7 +264,9 @@ impl IcmpSocket {
         (sent, outcome.err())
     }
 
-    pub(crate) fn set_dont_fragment(&self, wish: DontFragment) -> io::Result<()> {
+    /// Sets what cannot be said with each packet.
+    pub(crate) fn set_wishes(&self, wish: DontFragment, broadcast: bool) -> io::Result<()> {
+        self.socket.set_broadcast(broadcast)?;
         let mode = match wish {
             DontFragment::Set => sys::MtuDiscovery::Probe,
             DontFragment::Clear => sys::MtuDiscovery::Dont,
@@ -328,7 +321,7 @@ fn names_stamps(domain: Domain, kind: Type, protocol: Protocol) -> bool {
     let mut batch = SendBatch::default();
     let write = |bytes: &mut Vec<u8>| {
         bytes.extend([echo, 0, 0, 0, 0, 0, 0, 0]);
-        let sum = checksum::of(bytes).to_be_bytes();
+        let sum = checksum::checksum(bytes).to_be_bytes();
         if let Some(place) = bytes.get_mut(2..4) {
             place.copy_from_slice(&sum);
         }

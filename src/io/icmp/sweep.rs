@@ -14,7 +14,7 @@ use super::port::{Flow, Port, PortError, Wish};
 use crate::engine::cadence::Cadence;
 use crate::engine::echo::{EchoEvent, Filler, Outgoing};
 use crate::icmp::{EchoFate, EchoRecord, IcmpLimits, Responder};
-use crate::timing::duration_ns;
+use crate::timing::{NetworkTime, duration_ns};
 
 /// What all targets of a sweep have in common.
 #[derive(Clone, Debug)]
@@ -128,6 +128,9 @@ impl Sweep {
         loop {
             if let Some(event) = self.told.pop_front() {
                 return Poll::Ready(Ok(Some(event)));
+            }
+            for flow in self.flows.iter_mut().flatten() {
+                flow.flush(cx)?;
             }
             let sent = self.send_due(cx)?;
             let heard = self.take_events(cx)?;
@@ -244,22 +247,26 @@ impl Sweep {
             EchoEvent::Decided { tag, .. }
             | EchoEvent::Late { tag, .. }
             | EchoEvent::Duplicate { tag, .. }
-            | EchoEvent::Duplicates { tag, .. }
-            | EchoEvent::Sent { tag, .. } => *tag,
+            | EchoEvent::Duplicates { tag, .. } => *tag,
         };
         let (row_number, number) = ((tag >> 32) as usize, (tag & u64::from(u32::MAX)) as usize);
         let Some(row) = self.rows.get_mut(row_number) else { return };
         let Some(packet) = row.packets.get_mut(number) else { return };
+        let most = self.plan.limits.responders;
         match event {
-            EchoEvent::Sent { at, .. } => {
-                packet.sent_ns = Some(duration_ns(at.saturating_duration_since(self.start)));
-                return;
-            }
-            EchoEvent::Decided { fate, .. } => {
+            EchoEvent::Decided { fate, sent, .. } => {
+                let after = |at: Instant| duration_ns(at.saturating_duration_since(self.start));
+                packet.sent_ns = sent.map(after);
                 if let EchoFate::Answered(answer) = &fate
                     && self.plan.wish.broadcast
                 {
-                    row.responder(answer.from, answer.rtt, self.plan.limits.responders);
+                    note(
+                        &mut row.responders,
+                        &mut row.responders_left_out,
+                        answer.from,
+                        answer.rtt,
+                        most,
+                    );
                 }
                 packet.fate = fate;
                 row.open -= 1;
@@ -270,7 +277,7 @@ impl Sweep {
             EchoEvent::Duplicate { from, rtt, .. } => {
                 packet.duplicates += 1;
                 if self.plan.wish.broadcast {
-                    row.responder(from, rtt, self.plan.limits.responders);
+                    note(&mut row.responders, &mut row.responders_left_out, from, rtt, most);
                 }
             }
             EchoEvent::Duplicates { count, .. } => packet.duplicates = count,
@@ -297,14 +304,33 @@ impl Sweep {
 }
 
 impl Row {
-    fn responder(&mut self, from: IpAddr, rtt: crate::timing::NetworkTime, most: usize) {
-        if let Some(known) = self.responders.iter_mut().find(|known| known.address == from) {
-            known.answers += 1;
-        } else if self.responders.len() < most {
-            self.responders.push(Responder::new(from, Some(rtt)));
-        } else {
-            self.responders_left_out += 1;
+    /// An address to which nothing was sent.
+    pub(crate) fn nothing(address: SocketAddr) -> Self {
+        Row {
+            address,
+            packets: Vec::new(),
+            responders: Vec::new(),
+            responders_left_out: 0,
+            open: 0,
+            ended: true,
         }
+    }
+}
+
+/// Notes who answered a packet that many may answer.
+fn note(
+    responders: &mut Vec<Responder>,
+    left_out: &mut u64,
+    from: IpAddr,
+    rtt: NetworkTime,
+    most: usize,
+) {
+    if let Some(known) = responders.iter_mut().find(|known| known.address == from) {
+        known.answers += 1;
+    } else if responders.len() < most {
+        responders.push(Responder::new(from, Some(rtt)));
+    } else {
+        *left_out += 1;
     }
 }
 

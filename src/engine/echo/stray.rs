@@ -60,6 +60,8 @@ strays! {
     Short = short,
     /// Longer than the request was.
     Payload = payload,
+    /// An answer to a packet that was decided already, with another payload than ours.
+    Corrupt = corrupt,
     /// The checksum is wrong.
     Checksum = checksum,
     /// Not a well-formed IP or ICMP packet.
@@ -91,6 +93,6 @@ mod tests {
         }
         let json = serde_json::to_value(counts).unwrap();
         assert!(Stray::ALL.iter().all(|why| json[why.as_str()] == counts.of(*why)));
-        assert_eq!(counts.total(), (1..=Stray::ALL.len() as u64).sum());
+        assert_eq!(counts.total(), (1..=Stray::ALL.len() as u64).sum::<u64>());
     }
 }

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 mod echo_ops;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn the_engine_does_what_the_slow_model_does(

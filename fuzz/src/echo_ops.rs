@@ -274,23 +274,27 @@ impl Run {
     }
 
     /// Round trip and source, if the clocks run alike.
-    fn measured(&self, index: usize, came: Came) -> (u128, StampSource) {
+    fn measured(&self, index: usize, came: Came) -> (u128, StampSource, Duration) {
         let packet = &self.packets[index];
-        let stamp = packet.stamp.filter(|stamp| *stamp <= came.read);
-        let arrived = came.stamp.filter(|at| stamp.is_none_or(|stamp| stamp <= *at));
+        // Clocks may contradict each other a little; stamps in the wrong order are not believed.
+        let elapsed = came.read - packet.sent;
+        let slack = Duration::from_micros(20) + MS * 6 / 10_000 * (elapsed.as_millis() as u32);
+        let stamp = packet.stamp.filter(|stamp| *stamp <= came.read + slack);
+        let order = stamp.zip(came.stamp).is_none_or(|(stamp, came)| stamp <= came + slack);
+        let (stamp, arrived) = if order { (stamp, came.stamp) } else { (None, None) };
         let since = |from: Duration, to: Duration| to.saturating_sub(from).as_nanos();
-        match (stamp, arrived) {
+        let (rtt, source) = match (stamp, arrived) {
             (Some(stamp), Some(arrived)) => (since(stamp, arrived), StampSource::Kernel),
             (None, Some(arrived)) => (since(packet.sent, arrived), StampSource::UserSend),
             (Some(stamp), None) => (since(stamp, came.read), StampSource::User),
             (None, None) => (since(packet.sent, came.read), StampSource::User),
-        }
+        };
+        (rtt, source, arrived.unwrap_or(came.read))
     }
 
     fn answered(&mut self, index: usize, corrupt: bool, from: IpAddr, came: Came) {
-        let (rtt, source) = self.measured(index, came);
+        let (rtt, source, arrived) = self.measured(index, came);
         let packet = &self.packets[index];
-        let arrived = came.stamp.unwrap_or(came.read);
         let late = arrived - packet.sent > packet.outgoing.timeout;
         self.tell(index, match (corrupt, late) {
             (true, _) => Told::Corrupt { from },

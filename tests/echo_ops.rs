@@ -5,11 +5,7 @@ use proptest::prelude::*;
 
 #[path = "../fuzz/src/echo_ops.rs"]
 #[expect(unreachable_pub, reason = "public for the fuzz target")]
-#[allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a panic is what this looks for"
-)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, reason = "a panic is what this looks for")]
 mod echo_ops;
 
 proptest! {

@@ -245,9 +245,10 @@ impl Run {
         let after = Duration::from_micros(u64::from(data.byte()));
         let (slot, at) = (self.packets[index].ticket.slot, self.packets[index].sent + after);
         // Only the place is named, and a packet that is gone may have left it to another.
-        let owner = self.packets.iter().position(|packet| {
-            packet.ticket.slot == slot && packet.state != State::Gone
-        });
+        let owner = self
+            .packets
+            .iter()
+            .position(|packet| packet.ticket.slot == slot && packet.state != State::Gone);
         let mut at = at;
         if let Some(owner) = owner {
             let owner = &self.packets[owner];
@@ -296,11 +297,14 @@ impl Run {
         let (rtt, source, arrived) = self.measured(index, came);
         let packet = &self.packets[index];
         let late = arrived - packet.sent > packet.outgoing.timeout;
-        self.tell(index, match (corrupt, late) {
-            (true, _) => Told::Corrupt { from },
-            (false, true) => Told::LateThen { from, rtt },
-            (false, false) => Told::Answered { from, rtt, source },
-        });
+        self.tell(
+            index,
+            match (corrupt, late) {
+                (true, _) => Told::Corrupt { from },
+                (false, true) => Told::LateThen { from, rtt },
+                (false, false) => Told::Answered { from, rtt, source },
+            },
+        );
         self.packets[index].state = State::Answered;
         self.keep(index, came.read);
     }
@@ -536,8 +540,7 @@ impl Run {
             match self.packets[index].state {
                 State::Waiting => {
                     let sent = self.packets[index].sent;
-                    let blamed =
-                        self.drops.iter_mut().find(|(at, left)| sent <= *at && *left > 0);
+                    let blamed = self.drops.iter_mut().find(|(at, left)| sent <= *at && *left > 0);
                     if let Some((_, left)) = blamed {
                         *left -= 1;
                         self.local += 1;

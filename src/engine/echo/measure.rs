@@ -137,7 +137,7 @@ fn ends(departure: &Departure, received: &Received) -> Ends {
         let set = Some(offset.saturating_sub(skew)).filter(|set| stepped && range.contains(set));
         let offset = Some(offset).filter(|offset| range.contains(offset));
         if set.is_some() && offset.is_some() {
-            doubt = skew.saturating_abs();
+            doubt = doubt.saturating_add(skew.saturating_abs());
         }
         set.into_iter().chain(offset).min_by_key(|offset| offset.unsigned_abs())
     };
@@ -177,22 +177,25 @@ pub(super) fn measure(departure: &Departure, received: &Received) -> Measured {
                 Some((kernel, Some(card))) if (0..=kernel + bound).contains(&card) => {
                     (card, RESOLUTION_NS, StampSource::Hardware)
                 }
-                Some((kernel, _)) => (kernel, bound + doubt, StampSource::Kernel),
+                Some((kernel, _)) => (kernel, bound.saturating_add(doubt), StampSource::Kernel),
                 None => {
                     let value = arrived - sent;
-                    let bound = (elapsed - value).max(bound).max(doubt);
-                    (value, bound + widths, StampSource::Kernel)
+                    let bound =
+                        (elapsed - value).max(bound).saturating_add(doubt).saturating_add(widths);
+                    (value, bound, StampSource::Kernel)
                 }
             }
         }
         // Without a send stamp it left at some time during the call.
         (None, Some(arrived)) => {
             let bound = if stepped { call.max(elapsed - arrived) } else { call };
-            (arrived, bound + doubt + widths + RESOLUTION_NS, StampSource::UserSend)
+            let bound = (bound + widths + RESOLUTION_NS).saturating_add(doubt);
+            (arrived, bound, StampSource::UserSend)
         }
         // It came in between the two, and left at the earliest when it was handed over.
         (Some(sent), None) => {
-            (elapsed - sent, (elapsed - sent).max(sent + RESOLUTION_NS) + doubt, StampSource::User)
+            let bound = (elapsed - sent).max(sent + RESOLUTION_NS).saturating_add(doubt);
+            (elapsed - sent, bound, StampSource::User)
         }
         (None, None) => (elapsed, elapsed, StampSource::User),
     };

@@ -296,9 +296,8 @@ impl Overflow {
         if waiting == 0 {
             *self = Overflow::default();
         }
-        let over = |(at, _): &(Instant, u64)| {
-            at.checked_add(self.longest).is_some_and(|last| last < now)
-        };
+        let over =
+            |(at, _): &(Instant, u64)| at.checked_add(self.longest).is_some_and(|last| last < now);
         while self.drops.front().is_some_and(over) {
             self.drops.pop_front();
         }

@@ -308,6 +308,13 @@ impl Slots {
         self.timers.first(&self.table).map(|(due, _)| due)
     }
 
+    /// What the table takes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        let places: usize = self.table.chunks.iter().map(Vec::capacity).sum();
+        places * size_of::<Slot>() + self.free.capacity() * size_of::<u32>()
+    }
+
     /// Takes a packet that is due out of the timers.
     pub(super) fn due(&mut self, now: Instant) -> Option<u32> {
         let (_, index) = self.timers.first(&self.table).filter(|(due, _)| *due <= now)?;

@@ -52,7 +52,7 @@ pub struct EchoStats {
     pub loss_bursts: u64,
     /// Packets in the longest such run.
     pub longest_loss_burst: u64,
-    /// Answers that arrived after the answer to a later packet (RFC 4737, 3).
+    /// Answers in time that arrived after one to a later packet (RFC 4737, 3).
     pub reordered: u64,
     /// Round trips of the packets answered in time; `None` if there is none.
     pub rtt: Option<RttStats>,

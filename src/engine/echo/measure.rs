@@ -114,6 +114,10 @@ struct Ends {
     received: Option<i64>,
     elapsed: i64,
     stepped: bool,
+    /// How far apart the two readings of each pair were at most.
+    widths: i64,
+    /// How far the clocks drifted apart, and how far the ends may be wrong for it.
+    doubt: i64,
 }
 
 fn ends(departure: &Departure, received: &Received) -> Ends {
@@ -122,18 +126,28 @@ fn ends(departure: &Departure, received: &Received) -> Ends {
     let wall = now.wall_ns.saturating_sub(before.wall_ns);
     let widths = i64::from(before.width_ns) + i64::from(now.width_ns);
     let bound = SLACK_NS + widths + elapsed / 1_000_000 * SLEW_PPM;
-    let stepped = wall.saturating_sub(elapsed).abs() > bound;
+    let skew = wall.saturating_sub(elapsed);
+    let stepped = skew.saturating_abs() > bound;
+    let mut doubt = if stepped { 0 } else { skew.saturating_abs() };
 
-    let sent = departure.stamp.map(|stamp| stamp.wall_ns.saturating_sub(before.wall_ns));
-    let back = received.stamp.map(|stamp| now.wall_ns.saturating_sub(stamp.wall_ns));
-    let within = |offset: &i64| (-bound..=elapsed.saturating_add(bound)).contains(offset);
-    let received = back.map(|back| elapsed.saturating_sub(back)).filter(within);
-    let sent = sent.filter(within);
+    // If the clock was set between a stamp and the reading next to it, the distance of these two is
+    // wrong by as much. Stamps and readings lie close to each other, so the smaller distance is taken.
+    let mut place = |offset: i64| {
+        let range = -bound..=elapsed.saturating_add(bound);
+        let set = Some(offset.saturating_sub(skew)).filter(|set| stepped && range.contains(set));
+        let offset = Some(offset).filter(|offset| range.contains(offset));
+        if set.is_some() && offset.is_some() {
+            doubt = doubt.saturating_add(skew.saturating_abs());
+        }
+        set.into_iter().chain(offset).min_by_key(|offset| offset.unsigned_abs())
+    };
+    let sent =
+        departure.stamp.and_then(|stamp| place(stamp.wall_ns.saturating_sub(before.wall_ns)));
+    let back = received.stamp.and_then(|stamp| place(now.wall_ns.saturating_sub(stamp.wall_ns)));
+    let received = back.map(|back| elapsed.saturating_sub(back));
     let in_order = sent.zip(received).is_none_or(|(sent, received)| sent <= received + bound);
-    if !in_order {
-        return Ends { sent: None, received: None, elapsed, stepped };
-    }
-    Ends { sent, received, elapsed, stepped }
+    let (sent, received) = if in_order { (sent, received) } else { (None, None) };
+    Ends { sent, received, elapsed, stepped, widths, doubt }
 }
 
 /// When the answer arrived, in nanoseconds after the request was handed over.
@@ -144,8 +158,8 @@ pub(super) fn arrival_ns(departure: &Departure, received: &Received) -> u64 {
 
 /// From departure to arrival.
 pub(super) fn measure(departure: &Departure, received: &Received) -> Measured {
-    let Ends { sent, received: arrived, elapsed, stepped } = ends(departure, received);
-    let widths = i64::from(departure.before.width_ns) + i64::from(received.now.width_ns);
+    let Ends { sent, received: arrived, elapsed, stepped, widths, doubt } =
+        ends(departure, received);
     let direct = || {
         let (out, back) = (departure.stamp?, received.stamp?);
         let card = back.card_ns.zip(out.card_ns).map(|(back, out)| back.saturating_sub(out));
@@ -158,22 +172,31 @@ pub(super) fn measure(departure: &Departure, received: &Received) -> Measured {
             let earliest = departure.not_before_ns.zip(departure.stamp);
             let since = earliest.map(|(before, stamp)| stamp.wall_ns.saturating_sub(before));
             let before_stamp = since.filter(|since| (0..sent).contains(since)).unwrap_or(sent);
-            let bound = before_stamp.max(0) + RESOLUTION_NS;
+            let bound = before_stamp.saturating_abs() + RESOLUTION_NS;
             match direct().filter(|_| !stepped) {
                 Some((kernel, Some(card))) if (0..=kernel + bound).contains(&card) => {
                     (card, RESOLUTION_NS, StampSource::Hardware)
                 }
-                Some((kernel, _)) => (kernel, bound, StampSource::Kernel),
+                Some((kernel, _)) => (kernel, bound.saturating_add(doubt), StampSource::Kernel),
                 None => {
                     let value = arrived - sent;
-                    // The clock may have been set between a stamp and the reading next to it.
-                    (value, (elapsed - value).max(bound) + widths, StampSource::Kernel)
+                    let bound =
+                        (elapsed - value).max(bound).saturating_add(doubt).saturating_add(widths);
+                    (value, bound, StampSource::Kernel)
                 }
             }
         }
         // Without a send stamp it left at some time during the call.
-        (None, Some(arrived)) => (arrived, call + widths + RESOLUTION_NS, StampSource::UserSend),
-        (Some(sent), None) => (elapsed - sent, elapsed - sent, StampSource::User),
+        (None, Some(arrived)) => {
+            let bound = if stepped { call.max(elapsed - arrived) } else { call };
+            let bound = (bound + widths + RESOLUTION_NS).saturating_add(doubt);
+            (arrived, bound, StampSource::UserSend)
+        }
+        // It came in between the two, and left at the earliest when it was handed over.
+        (Some(sent), None) => {
+            let bound = (elapsed - sent).max(sent + RESOLUTION_NS).saturating_add(doubt);
+            (elapsed - sent, bound, StampSource::User)
+        }
         (None, None) => (elapsed, elapsed, StampSource::User),
     };
     let time = |ns: i64| Duration::from_nanos(unsigned(ns));

@@ -57,7 +57,7 @@ use measure::{Departure, measure};
 use slots::{Flow, Slot, Slots, State};
 
 /// What an engine is made with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Setup {
     /// Key of the cookies: random, secret, new for each engine.
@@ -79,6 +79,18 @@ impl Setup {
     #[must_use]
     pub fn new(key: [u8; 16], id_base: u16) -> Self {
         Setup { key, id_base, ids: 64, send_stamps: false, merge: Duration::from_millis(5) }
+    }
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Setup { key: _, id_base, ids, send_stamps, merge } = self;
+        f.debug_struct("Setup")
+            .field("id_base", id_base)
+            .field("ids", ids)
+            .field("send_stamps", send_stamps)
+            .field("merge", merge)
+            .finish_non_exhaustive()
     }
 }
 
@@ -196,14 +208,16 @@ pub enum EchoEvent {
         /// When it was handed to the system; `None` if it never was.
         sent: Option<Instant>,
     },
-    /// The answer to a packet that was decided before: it was late. At most one for each packet.
+    /// The answer to a packet that was decided without one: it was late, or behind an error. At most
+    /// one for each packet.
     Late {
         /// The packet's.
         tag: u64,
         /// The answer.
         answer: EchoAnswer,
     },
-    /// One more answer to a packet. Only the first one makes an event, except where many may answer.
+    /// One more answer to a packet. Only the first one makes an event, except where many may answer. It
+    /// comes before the packet is decided if the first answer still waits for the send stamp.
     Duplicate {
         /// The packet's.
         tag: u64,
@@ -242,6 +256,9 @@ impl std::fmt::Display for PrepareError {
 
 impl std::error::Error for PrepareError {}
 
+/// A queue of events that has room for more is given back when it is empty.
+const EVENTS_KEPT: usize = 1024;
+
 /// The state machine. See the [module](self).
 #[derive(Debug)]
 pub struct EchoEngine {
@@ -253,11 +270,49 @@ pub struct EchoEngine {
     overflow: Overflow,
 }
 
-/// Answers that this host dropped, and to whom that may have happened.
+/// Answers that this host dropped: when that was noticed, how many, and how long any packet waits. What
+/// was sent before and is not answered may be one of them.
 #[derive(Debug, Default)]
 struct Overflow {
-    left: u64,
-    at: Option<Instant>,
+    drops: VecDeque<(Instant, u64)>,
+    longest: Duration,
+}
+
+impl Overflow {
+    /// Drops that are told apart. Of more, the last ones are taken together.
+    const DROPS: usize = 64;
+
+    fn add(&mut self, count: u64, now: Instant) {
+        if self.drops.len() < Overflow::DROPS {
+            self.drops.push_back((now, count));
+        } else if let Some((at, left)) = self.drops.back_mut() {
+            (*at, *left) = (now, left.saturating_add(count));
+        }
+    }
+
+    /// Whether a packet that was sent then may be blamed on a drop. Each is blamed once.
+    fn blame(&mut self, sent: Instant) -> bool {
+        let Some(drop) = self.drops.iter().position(|(at, _)| sent <= *at) else { return false };
+        if let Some((_, left)) = self.drops.get_mut(drop) {
+            *left -= 1;
+            if *left == 0 {
+                self.drops.remove(drop);
+            }
+        }
+        true
+    }
+
+    /// Forgets the drops that nothing can be blamed on any more, once everything due is decided.
+    fn expire(&mut self, now: Instant, waiting: usize) {
+        if waiting == 0 {
+            *self = Overflow::default();
+        }
+        let over =
+            |(at, _): &(Instant, u64)| at.checked_add(self.longest).is_some_and(|last| last < now);
+        while self.drops.front().is_some_and(over) {
+            self.drops.pop_front();
+        }
+    }
 }
 
 impl EchoEngine {
@@ -271,7 +326,8 @@ impl EchoEngine {
             events: VecDeque::new(),
             strays: StrayCounts::default(),
             overflow: Overflow::default(),
-            setup,
+            // The key is needed, and shown, nowhere else.
+            setup: Setup { key: [0; 16], ..setup },
         }
     }
 
@@ -282,7 +338,7 @@ impl EchoEngine {
     }
 
     /// Ends a flow: its packets are forgotten, also those that wait. The last things it tells are what is
-    /// not decided and the numbers of duplicates.
+    /// not decided and the numbers of duplicates. Events that are there already still come.
     pub fn close(&mut self, flow: FlowId) {
         let Some(state) = self.slots.flow(flow.0, flow.1) else { return };
         let mut next = state.first;
@@ -369,6 +425,7 @@ impl EchoEngine {
         slot.departure = Some(Departure { before, after, stamp: None, not_before_ns: None });
         slot.state = State::Waiting;
         let timeout = slot.timeout;
+        self.overflow.longest = self.overflow.longest.max(timeout);
         self.slots.waits(ticket.slot);
         self.slots.arm(ticket.slot, timeout, before.mono);
     }
@@ -381,10 +438,10 @@ impl EchoEngine {
         }
     }
 
-    /// Gives a packet up: it is forgotten without an event.
+    /// Gives a packet up: it is forgotten and makes no event any more.
     pub fn cancel(&mut self, ticket: Ticket) {
         if self.slots.of(ticket).is_some() {
-            self.forget(ticket.slot);
+            self.slots.free(ticket.slot);
         }
     }
 
@@ -426,8 +483,9 @@ impl EchoEngine {
 
     /// The receive queue of the socket was full: so many packets were dropped on this host.
     pub fn overflowed(&mut self, count: u64, now: Instant) {
-        self.overflow.left = self.overflow.left.saturating_add(count);
-        self.overflow.at = Some(now);
+        if count > 0 && self.slots.waiting() > 0 {
+            self.overflow.add(count, now);
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next; `None` if nothing waits.
@@ -452,19 +510,24 @@ impl EchoEngine {
                 _ => self.forget(index),
             }
         }
+        self.overflow.expire(now, self.slots.waiting());
     }
 
     /// The next event, and whose it is.
     pub fn poll_event(&mut self) -> Option<(FlowId, EchoEvent)> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if self.events.is_empty() && self.events.capacity() > EVENTS_KEPT {
+            self.events = VecDeque::new();
+        }
+        event
     }
 
     fn ticket(&self, slot: u32, generation: u32) -> Ticket {
-        let [_, high, seq_high, seq_low] = slot.to_be_bytes();
+        let [id_high, id_low, seq_high, seq_low] = slot.to_be_bytes();
         Ticket {
             slot,
             generation,
-            id: self.setup.id_base.wrapping_add(u16::from(high)),
+            id: self.setup.id_base.wrapping_add(u16::from_be_bytes([id_high, id_low])),
             seq: u16::from_be_bytes([seq_high, seq_low]),
         }
     }
@@ -487,10 +550,10 @@ impl EchoEngine {
         received: &Received,
     ) -> Result<(), Stray> {
         let index = self.slot_of(id, seq).ok_or(Stray::Unmatched)?;
-        let slot = self.slots.get(index).ok_or(Stray::Unmatched)?;
-        if matches!(slot.state, State::Free | State::Prepared) {
-            return Err(self.free_slot_reply(reply, id, seq, index));
-        }
+        let slot = self.slots.get(index).filter(|slot| slot.state.has_left());
+        let Some(slot) = slot else {
+            return Err(self.foreign(reply.from, id, seq, reply.payload));
+        };
         if reply.from != slot.destination && !slot.many {
             return Err(self.suspect(index, Stray::WrongSource));
         }
@@ -521,6 +584,7 @@ impl EchoEngine {
             State::Waiting => self.answered(index, answer, corrupt, received),
             // Neither lost nor late but twice, even if the first is not through yet.
             State::Held | State::Answered => self.again(index, reply.from, received),
+            State::Unanswered if corrupt => return Err(Stray::Corrupt),
             State::Unanswered => {
                 let answer = self.timed(index, answer, received);
                 let Some(slot) = self.slots.get_mut(index) else { return Ok(()) };
@@ -533,9 +597,9 @@ impl EchoEngine {
         Ok(())
     }
 
-    /// A reply to a packet that is not remembered any more, or to none at all.
-    fn free_slot_reply(&self, reply: Reply<'_>, id: u16, seq: u16, _: u32) -> Stray {
-        if self.key.is_stale(reply.from, id, seq, reply.payload) {
+    /// What comes for a packet that is not remembered any more, or for none at all.
+    fn foreign(&self, destination: IpAddr, id: u16, seq: u16, payload: &[u8]) -> Stray {
+        if self.key.is_stale(destination, id, seq, payload) {
             Stray::StaleCookie
         } else {
             Stray::Unmatched
@@ -552,10 +616,10 @@ impl EchoEngine {
         received: &Received,
     ) -> Result<(), Stray> {
         let index = self.slot_of(id, seq).ok_or(Stray::Unmatched)?;
-        let slot = self.slots.get(index).ok_or(Stray::Unmatched)?;
-        if slot.destination != destination {
-            return Err(Stray::Unmatched);
-        }
+        let slot = self.slots.get(index).filter(|slot| slot.state.has_left());
+        let Some(slot) = slot.filter(|slot| slot.destination == destination) else {
+            return Err(self.foreign(destination, id, seq, payload));
+        };
         let cookie = self.cookie(self.ticket(index, slot.generation), destination);
         match cookie.check_quote(slot.size as usize, payload) {
             Check::Ours { weak } => error.weak_match = weak,
@@ -629,12 +693,8 @@ impl EchoEngine {
 
     /// The fate of a packet that nothing has come back for.
     fn unanswered(&mut self, sent: Option<Instant>) -> EchoFate {
-        let may_be = self.overflow.at.zip(sent).is_some_and(|(at, sent)| sent <= at);
-        if may_be && self.overflow.left > 0 {
-            self.overflow.left -= 1;
-            return EchoFate::LostLocally;
-        }
-        EchoFate::Lost
+        let dropped_here = sent.is_some_and(|sent| self.overflow.blame(sent));
+        if dropped_here { EchoFate::LostLocally } else { EchoFate::Lost }
     }
 
     fn decided(&mut self, index: u32, fate: EchoFate) {

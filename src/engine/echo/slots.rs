@@ -40,6 +40,13 @@ pub(super) enum State {
     Unanswered,
 }
 
+impl State {
+    /// Whether something may come back for it.
+    pub(super) fn has_left(self) -> bool {
+        !matches!(self, State::Free | State::Prepared)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct HeldReply {
     pub(super) answer: EchoAnswer,
@@ -82,6 +89,9 @@ pub(super) struct Flow {
 /// again right after it was left.
 const REUSE: usize = 4096;
 
+/// A table with more places than this is given back when nothing is in it.
+const KEPT: usize = 2 * REUSE;
+
 #[derive(Debug)]
 pub(super) struct Slots {
     table: Table,
@@ -91,28 +101,51 @@ pub(super) struct Slots {
     free_flows: Vec<u32>,
     timers: Timers,
     waiting: usize,
+    /// Places that hold a packet.
+    taken: usize,
+    /// Generation of a new place. Above that of every place of the tables that were given back, so that
+    /// place and generation together never come twice.
+    first_generation: u32,
 }
 
+/// Places are made so many at a time: a table that grows copies none of them.
+const CHUNK: usize = 1024;
+
 #[derive(Debug, Default)]
-struct Table(Vec<Slot>);
+struct Table {
+    chunks: Vec<Vec<Slot>>,
+    len: usize,
+}
 
 impl Items for Table {
     fn place(&mut self, index: u32) -> Option<&mut Place> {
-        Some(&mut self.0.get_mut(usize::try_from(index).ok()?)?.place)
+        Some(&mut self.get_mut(index)?.place)
     }
 
     fn due(&self, index: u32) -> Option<Instant> {
-        self.0.get(usize::try_from(index).ok()?)?.place.due
+        self.get(index)?.place.due
     }
 }
 
 impl Table {
     fn get(&self, index: u32) -> Option<&Slot> {
-        self.0.get(usize::try_from(index).ok()?)
+        let index = usize::try_from(index).ok()?;
+        self.chunks.get(index / CHUNK)?.get(index % CHUNK)
     }
 
     fn get_mut(&mut self, index: u32) -> Option<&mut Slot> {
-        self.0.get_mut(usize::try_from(index).ok()?)
+        let index = usize::try_from(index).ok()?;
+        self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
+    }
+
+    fn push(&mut self, slot: Slot) {
+        if self.len.is_multiple_of(CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        if let Some(chunk) = self.chunks.last_mut() {
+            chunk.push(slot);
+            self.len += 1;
+        }
     }
 }
 
@@ -126,6 +159,8 @@ impl Slots {
             free_flows: Vec::new(),
             timers: Timers::default(),
             waiting: 0,
+            taken: 0,
+            first_generation: 0,
         }
     }
 
@@ -178,10 +213,10 @@ impl Slots {
 
     /// Takes a place for a packet of a flow.
     pub(super) fn take(&mut self, flow: u32) -> Option<(u32, u32)> {
-        let grown = u32::try_from(self.table.0.len()).ok().filter(|len| *len < self.capacity);
+        let grown = u32::try_from(self.table.len).ok().filter(|len| *len < self.capacity);
         let index = match grown {
             Some(new) if self.free.len() < REUSE => {
-                self.table.0.push(Slot::free());
+                self.table.push(Slot::free(self.first_generation));
                 new
             }
             _ => self.free.pop_front()?,
@@ -198,6 +233,7 @@ impl Slots {
             flow.first = index;
             flow.count += 1;
         }
+        self.taken += 1;
         Some((index, generation))
     }
 
@@ -209,8 +245,8 @@ impl Slots {
             return;
         };
         let (flow, prev, next) = (slot.flow, slot.flow_prev, slot.flow_next);
-        let generation = slot.generation.wrapping_add(1);
-        *slot = Slot { generation, ..Slot::free() };
+        let next_generation = slot.generation.checked_add(1);
+        *slot = Slot::free(next_generation.unwrap_or(u32::MAX));
         if let Some(before) = self.table.get_mut(prev) {
             before.flow_next = next;
         }
@@ -223,7 +259,23 @@ impl Slots {
                 flow.first = next;
             }
         }
-        self.free.push_back(index);
+        self.taken -= 1;
+        // A place that was used as often as can be counted is never used again.
+        if next_generation.is_some() {
+            self.free.push_back(index);
+        }
+        if self.taken == 0 && self.table.len > KEPT {
+            self.give_back();
+        }
+    }
+
+    /// Drops a table in which nothing is left.
+    fn give_back(&mut self) {
+        let all = self.table.chunks.iter().flatten().map(|slot| slot.generation);
+        let Some(first) = all.max().filter(|max| *max < u32::MAX) else { return };
+        self.first_generation = first;
+        self.table = Table::default();
+        self.free = VecDeque::new();
     }
 
     /// Counts a packet that waits from now on.
@@ -256,6 +308,13 @@ impl Slots {
         self.timers.first(&self.table).map(|(due, _)| due)
     }
 
+    /// What the table takes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        let places: usize = self.table.chunks.iter().map(Vec::capacity).sum();
+        places * size_of::<Slot>() + self.free.capacity() * size_of::<u32>()
+    }
+
     /// Takes a packet that is due out of the timers.
     pub(super) fn due(&mut self, now: Instant) -> Option<u32> {
         let (_, index) = self.timers.first(&self.table).filter(|(due, _)| *due <= now)?;
@@ -265,9 +324,9 @@ impl Slots {
 }
 
 impl Slot {
-    fn free() -> Self {
+    fn free(generation: u32) -> Self {
         Slot {
-            generation: 0,
+            generation,
             state: State::Free,
             many: false,
             counted_out: false,

@@ -65,6 +65,8 @@ strays! {
     Short = short,
     /// Longer than the request was.
     Payload = payload,
+    /// An answer to a packet that was decided already, with another payload than ours.
+    Corrupt = corrupt,
     /// The checksum is wrong.
     Checksum = checksum,
     /// Not a well-formed IP or ICMP packet.

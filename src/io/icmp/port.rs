@@ -329,6 +329,9 @@ impl Core {
     }
 }
 
+/// Something to wait for.
+type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What only the driver needs.
 struct Driver {
     packets: ReceiveBatch,
@@ -337,7 +340,7 @@ struct Driver {
     sized_for: u32,
     timer: HiResTimer,
     /// Waits for the error queue, where the errors of the path come that way.
-    queue: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    queue: Option<Waiting>,
 }
 
 impl Driver {
@@ -379,15 +382,21 @@ pub(crate) async fn drive(port: Arc<Port>, timer: HiResTimer) {
 }
 
 /// Packets of one probe on a port. Dropped, it frees all of them.
-#[derive(Debug)]
 pub(crate) struct Flow {
     port: Arc<Port>,
     id: FlowId,
     made: Vec<Ticket>,
     batch: SendBatch,
     wish: (DontFragment, bool),
-    blocked: bool,
+    /// Waits until the socket takes packets again.
+    blocked: Option<Waiting>,
     closed: bool,
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flow").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Flow {
@@ -406,7 +415,7 @@ impl Flow {
         let batch = SendBatch::default();
         let wish = (DontFragment::System, false);
         let port = Arc::clone(port);
-        Flow { port, id, made: Vec::new(), batch, wish, blocked: false, closed: false }
+        Flow { port, id, made: Vec::new(), batch, wish, blocked: None, closed: false }
     }
 
     /// Packets that came for one of ours and were not believed.
@@ -426,10 +435,10 @@ impl Flow {
         address: SocketAddr,
         wish: &Wish,
     ) -> Result<bool, PortError> {
-        if self.blocked || self.batch.is_full() || self.wish != (wish.dont_fragment, wish.broadcast)
+        if self.blocked.is_some() || self.batch.is_full() || self.wish != (wish.dont_fragment, wish.broadcast)
         {
             self.flush(cx)?;
-            if self.blocked {
+            if self.blocked.is_some() {
                 return Ok(false);
             }
         }
@@ -461,13 +470,18 @@ impl Flow {
         if self.made.is_empty() {
             return Ok(());
         }
+        if let Some(waiting) = &mut self.blocked {
+            if waiting.as_mut().poll(cx).is_pending() {
+                return Ok(());
+            }
+            self.blocked = None;
+        }
         let port = Arc::clone(&self.port);
         let mut guard = port.core();
         let core = &mut *guard;
         if let Some(why) = core.ended {
             return Err(why);
         }
-        self.blocked = false;
         if (core.dont_fragment, core.broadcast) != self.wish {
             match port.socket.set_wishes(self.wish.0, self.wish.1) {
                 Ok(()) => (core.dont_fragment, core.broadcast) = self.wish,
@@ -500,10 +514,9 @@ impl Flow {
             match error.raw_os_error() {
                 _ if error.kind() == io::ErrorKind::Interrupted => {}
                 _ if error.kind() == io::ErrorKind::WouldBlock => {
-                    if port.socket.poll_writable(cx).is_pending() {
-                        self.blocked = true;
-                        break;
-                    }
+                    let port = Arc::clone(&self.port);
+                    self.blocked = Some(Box::pin(async move { port.socket.writable().await }));
+                    break;
                 }
                 // The error may be another packet's, which the socket has kept for the next caller.
                 _ if foreign < FOREIGN_ERRORS
@@ -534,6 +547,11 @@ impl Flow {
         let wake = std::mem::take(&mut core.wake);
         drop(guard);
         wake.into_iter().for_each(Waker::wake);
+        let at_once = self.blocked.as_mut().is_some_and(|w| w.as_mut().poll(cx).is_ready());
+        if at_once {
+            self.blocked = None;
+            cx.waker().wake_by_ref();
+        }
         Ok(())
     }
 

@@ -144,8 +144,9 @@ impl IcmpSocket {
         self.socket.poll_recv_ready(cx).map(drop)
     }
 
-    pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.socket.poll_send_ready(cx).map(drop)
+    /// Ready when packets may be taken again. Any number of tasks may wait for it.
+    pub(crate) async fn writable(&self) {
+        let _ = self.socket.ready(Interest::WRITABLE).await;
     }
 
     /// Ready when there is something on the error queue.
@@ -255,13 +256,16 @@ impl IcmpSocket {
 
     /// Sends a batch from `from` on: how many left, and why the next did not.
     pub(crate) fn send(&self, batch: &SendBatch, from: usize) -> (usize, Option<io::Error>) {
-        let mut sent = 0;
-        let outcome = self.socket.try_io(Interest::WRITABLE, || {
-            let (count, error) = sys::send(&self.socket, batch, from);
-            sent = count;
-            error.map_or(Ok(()), Err)
-        });
-        (sent, outcome.err())
+        // Not by way of the runtime, which does not know yet that a new socket takes packets.
+        let (sent, error) = sys::send(&self.socket, batch, from);
+        if error.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            // Has the runtime look again.
+            let refuse = || Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock));
+            let _ = self.socket.try_io(Interest::WRITABLE, refuse);
+            let (sent, error) = sys::send(&self.socket, batch, from);
+            return (sent, error);
+        }
+        (sent, error)
     }
 
     /// Sets what cannot be said with each packet.

@@ -385,7 +385,7 @@ impl Run {
         let Some(index) = self.pick(data) else { return };
         let like = self.packets[index].ticket;
         let mut from = self.packets[index].outgoing.destination;
-        if data.byte() % 8 == 0 {
+        if data.byte().is_multiple_of(8) {
             from = "198.51.100.7".parse().expect("an address");
         }
         let bytes = self.bytes(index, data);
@@ -459,7 +459,7 @@ impl Run {
         let Some(index) = self.pick(data) else { return };
         let like = self.packets[index].ticket;
         let mut to = self.packets[index].outgoing.destination;
-        if data.byte() % 8 == 0 {
+        if data.byte().is_multiple_of(8) {
             to = "198.51.100.7".parse().expect("an address");
         }
         let bytes = self.bytes(index, data);
@@ -560,7 +560,7 @@ impl Run {
 
     /// Many packets at once, so that places are used again, or the table is given back.
     fn bulk(&mut self, data: &mut Data<'_>) {
-        let count = if data.byte() % 2 == 0 { 4_200 } else { 9_000 };
+        let count = if data.byte().is_multiple_of(2) { 4_200 } else { 9_000 };
         self.bulks += 1;
         if self.bulks > 2 {
             return;

@@ -157,6 +157,7 @@ impl Cookie {
     /// Hands out the bytes from `from` to `to` of the payload, a run at a time.
     fn fill(&self, filler: &Filler, from: usize, to: usize, mut put: impl FnMut(&[u8])) {
         const RUN: usize = 256;
+        #[expect(clippy::indexing_slicing, reason = "done when it is compiled")]
         const RISING: [u8; 2 * RUN] = {
             let mut bytes = [0; 2 * RUN];
             let mut at = 0;

@@ -86,7 +86,7 @@ impl Departure {
     /// clocks that are read one after the other, and the second for clocks that were set.
     pub(super) fn admits(&self, stamp: Stamp) -> bool {
         let since = stamp.wall_ns.saturating_sub(self.before.wall_ns);
-        since >= -SLACK_NS || since < -SECOND_NS / 2
+        !(-SECOND_NS / 2..-SLACK_NS).contains(&since)
     }
 }
 

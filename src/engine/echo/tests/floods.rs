@@ -7,7 +7,7 @@ fn i10_every_identifier_and_sequence_number_guessed() {
     let mut lab = Lab::new();
     let waiting: Vec<_> = (0..16).map(|tag| lab.send(&Lab::packet(tag), ms(0))).collect();
     let (mut guesses, to) = (0, waiting[0].to);
-    let payload = vec![0x55; 56];
+    let payload = [0x55; 56];
     for id in 0..=u16::MAX {
         for seq in 0..16 {
             let received = Received::at(lab.at(ms(1)));

@@ -1,5 +1,6 @@
 //! What the fuzz targets check. Each target is one call into here.
 
+pub mod icmp;
 pub mod ops;
 
 use netsonde::engine::script::CompiledScript;

@@ -1,6 +1,7 @@
 //! What the fuzz targets check. Each target is one call into here.
 
 pub mod echo_ops;
+pub mod icmp;
 pub mod ops;
 
 use netsonde::engine::script::CompiledScript;

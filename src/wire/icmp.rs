@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::extension::{self, Extensions};
 use super::ip::QuotedIp;
 use super::reader::Reader;
-use super::{WireError, checksum};
+use super::{WireError, WireErrorKind, checksum};
 
 pub use super::quote::{EchoQuote, NotOurEcho};
 
@@ -379,36 +379,45 @@ pub struct IcmpErrorRepr<'a> {
     /// The start of the packet that the error is about.
     pub quoted: &'a [u8],
     /// An extension structure, as [`extension::emit`] makes it. If it is not empty, the quote is
-    /// padded and its length announced as RFC 4884 says, in types that have a field for it.
+    /// padded to 128 octets or more and its length announced as RFC 4884 says; in types without a
+    /// field for that it just follows the quote.
     pub extension: &'a [u8],
 }
 
 impl IcmpErrorRepr<'_> {
     /// Appends the message of IPv4 with its checksum.
-    pub fn emit(&self, out: &mut Vec<u8>) {
-        self.emit_as(IcmpFamily::V4, checksum::Sum::new(), out);
+    ///
+    /// # Errors
+    ///
+    /// [`WireErrorKind::TooLong`]: with an extension, a quote longer than its length field can say,
+    /// which is 1,020 octets, or 2,040 in IPv6; nothing is written.
+    pub fn emit(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+        self.emit_as(IcmpFamily::V4, |_| checksum::Sum::new(), out)
     }
 
-    /// Octets in front of the extension, if there is one: at least 128, in words of the length field.
-    pub(super) fn padded(&self, family: IcmpFamily) -> usize {
-        if self.extension.is_empty() {
-            return self.quoted.len();
-        }
-        let word = if family == IcmpFamily::V4 { 4 } else { 8 };
-        self.quoted.len().max(extension::LEAST_ORIGINAL).next_multiple_of(word)
-    }
-
-    pub(super) fn emit_as(&self, family: IcmpFamily, sum: checksum::Sum, out: &mut Vec<u8>) {
-        let padded = self.padded(family);
+    /// With the checksum begun by `sum`, which is told the length of the message.
+    pub(super) fn emit_as(
+        &self,
+        family: IcmpFamily,
+        sum: impl FnOnce(usize) -> checksum::Sum,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        let (at, unit) = if family == IcmpFamily::V4 { (1, 4) } else { (0, 8) };
         let mut word = self.word;
+        let mut padded = self.quoted.len();
         if !self.extension.is_empty() && length_field(family, self.icmp_type, word).is_some() {
-            match family {
-                IcmpFamily::V4 => word[1] = u8::try_from(padded / 4).unwrap_or(0),
-                IcmpFamily::V6 => word[0] = u8::try_from(padded / 8).unwrap_or(0),
+            padded = padded.max(extension::LEAST_ORIGINAL).next_multiple_of(unit);
+            let Ok(units) = u8::try_from(padded / unit) else {
+                return Err(WireError::new(4 + at, WireErrorKind::TooLong));
+            };
+            if let Some(field) = word.get_mut(at) {
+                *field = units;
             }
         }
         let padding = vec![0; padded - self.quoted.len()];
         let parts = [self.quoted, &padding, self.extension];
+        let sum = sum(HEADER + padded + self.extension.len());
         emit(sum, [self.icmp_type, self.code], word, &parts, out);
+        Ok(())
     }
 }

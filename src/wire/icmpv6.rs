@@ -117,8 +117,16 @@ impl EchoRepr<'_> {
 
 impl IcmpErrorRepr<'_> {
     /// Appends the message of IPv6 with its checksum.
-    pub fn emit_v6(&self, source: Ipv6Addr, destination: Ipv6Addr, out: &mut Vec<u8>) {
-        let length = 8 + self.padded(IcmpFamily::V6) + self.extension.len();
-        self.emit_as(IcmpFamily::V6, pseudo(source, destination, length), out);
+    ///
+    /// # Errors
+    ///
+    /// As for [`emit`](IcmpErrorRepr::emit).
+    pub fn emit_v6(
+        &self,
+        source: Ipv6Addr,
+        destination: Ipv6Addr,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        self.emit_as(IcmpFamily::V6, |length| pseudo(source, destination, length), out)
     }
 }

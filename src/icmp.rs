@@ -6,8 +6,10 @@
 mod config;
 mod describe;
 mod expect;
+pub mod mtu;
 mod report;
 mod stats;
+pub mod trace;
 
 pub use config::{DontFragment, EchoOptions, IcmpConfig, IcmpLimits, Payload};
 pub use expect::IcmpExpect;

@@ -7,6 +7,8 @@ mod config;
 mod describe;
 mod expect;
 mod report;
+#[cfg(test)]
+mod tests;
 
 pub(super) use config::check_leaving;
 pub use config::{TraceConfig, TraceLimits, TraceMethod};

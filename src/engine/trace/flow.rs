@@ -39,6 +39,9 @@ pub(super) struct Flow {
     reached: Option<u8>,
     /// The smallest time to live at which somebody refused.
     refused: Option<u8>,
+    /// The gap that it was given up for, if any, once the trace is done: an answer that comes still
+    /// later takes nothing back.
+    closed: Option<Option<u8>>,
 }
 
 impl Flow {
@@ -52,6 +55,7 @@ impl Flow {
             hops: Vec::new(),
             reached: None,
             refused: None,
+            closed: None,
         }
     }
 
@@ -190,6 +194,11 @@ impl Flow {
         !self.has_more() && self.hops.iter().filter(matters).all(|hop| hop.pending == 0)
     }
 
+    /// Takes note that nothing will be sent any more.
+    pub(super) fn close(&mut self) {
+        self.closed = self.closed.or(Some(self.gap()));
+    }
+
     fn end(&self) -> PathEnd {
         if let Some(ttl) = self.reached {
             return PathEnd::Reached { ttl };
@@ -205,10 +214,11 @@ impl Flow {
         if let Some(hop) = self.unsendable() {
             return PathEnd::NotSent { ttl: hop.ttl, errno: hop.errno };
         }
-        if self.hops.iter().any(|hop| hop.pending > 0) || self.has_more() {
-            return PathEnd::Unfinished;
+        match self.closed {
+            Some(Some(ttl)) => PathEnd::Gap { ttl },
+            Some(None) => PathEnd::MaxHops,
+            None => PathEnd::Unfinished,
         }
-        self.gap().map_or(PathEnd::MaxHops, |ttl| PathEnd::Gap { ttl })
     }
 
     pub(super) fn into_path(self, number: u32) -> TracePath {

@@ -359,6 +359,9 @@ impl TraceEngine {
             }
             self.deadlines.pop_front();
         }
-        self.done = self.done || self.flows.iter().all(Flow::is_done);
+        if !self.done && self.flows.iter().all(Flow::is_done) {
+            self.done = true;
+            self.flows.iter_mut().for_each(Flow::close);
+        }
     }
 }

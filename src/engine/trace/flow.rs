@@ -42,6 +42,10 @@ pub(super) struct Flow {
     /// The gap that it was given up for, if any, once the trace is done: an answer that comes still
     /// later takes nothing back.
     closed: Option<Option<u8>>,
+    /// The last of the silent hops, if there are too many behind the last one that answered.
+    gap: Option<u8>,
+    /// The first hop that the system took no query of, by place.
+    unsendable: Option<usize>,
 }
 
 impl Flow {
@@ -56,6 +60,8 @@ impl Flow {
             reached: None,
             refused: None,
             closed: None,
+            gap: None,
+            unsendable: None,
         }
     }
 
@@ -69,12 +75,12 @@ impl Flow {
         let ttl = u32::from(self.first_ttl) + self.asked() / self.queries;
         let ttl = u8::try_from(ttl).ok().filter(|ttl| *ttl <= self.max_ttl)?;
         let end = self.reached.into_iter().chain(self.refused).min();
-        if end.is_some_and(|end| ttl > end) || self.unsendable().is_some() {
+        if end.is_some_and(|end| ttl > end) || self.unsendable.is_some() {
             return None;
         }
         // A hop that was begun is asked all its queries, unless nothing can be sent.
         let begun = self.hops.last().is_some_and(|hop| hop.ttl == ttl);
-        (begun || self.gap().is_none()).then_some(ttl)
+        (begun || self.gap.is_none()).then_some(ttl)
     }
 
     pub(super) fn has_more(&self) -> bool {
@@ -141,6 +147,7 @@ impl Flow {
             hop.answered += 1;
             hop.pending -= u32::from(was_pending);
         }
+        self.gap = self.find_gap();
         Some(was_pending)
     }
 
@@ -151,6 +158,7 @@ impl Flow {
         if let Some(hop) = self.hop(ttl) {
             (hop.not_sent, hop.errno) = (hop.not_sent + 1, errno);
         }
+        self.unsendable = self.hops.iter().position(|hop| hop.not_sent == self.queries);
         true
     }
 
@@ -167,6 +175,7 @@ impl Flow {
         slot.query.fate = fate;
         let ttl = slot.ttl;
         self.hop(ttl)?.pending -= 1;
+        self.gap = self.find_gap();
         Some(ttl)
     }
 
@@ -174,13 +183,7 @@ impl Flow {
         self.hops.get_mut(usize::from(ttl.checked_sub(self.first_ttl)?))
     }
 
-    /// The first hop that the system took no query of.
-    fn unsendable(&self) -> Option<&Hop> {
-        self.hops.iter().find(|hop| hop.not_sent == self.queries)
-    }
-
-    /// The last of the silent hops, if there are too many behind the last one that answered.
-    fn gap(&self) -> Option<u8> {
+    fn find_gap(&self) -> Option<u8> {
         let behind = self.hops.iter().rposition(|hop| hop.answered > 0).map_or(0, |last| last + 1);
         let silent = self.hops.iter().skip(behind);
         let silent = silent.take_while(|hop| hop.asked == self.queries && hop.pending == 0);
@@ -196,7 +199,7 @@ impl Flow {
 
     /// Takes note that nothing will be sent any more.
     pub(super) fn close(&mut self) {
-        self.closed = self.closed.or(Some(self.gap()));
+        self.closed = self.closed.or(Some(self.gap));
     }
 
     fn end(&self) -> PathEnd {
@@ -211,7 +214,7 @@ impl Flow {
         {
             return PathEnd::Refused { ttl, failure, from: answer.from };
         }
-        if let Some(hop) = self.unsendable() {
+        if let Some(hop) = self.unsendable.and_then(|place| self.hops.get(place)) {
             return PathEnd::NotSent { ttl: hop.ttl, errno: hop.errno };
         }
         match self.closed {

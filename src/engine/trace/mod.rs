@@ -49,8 +49,6 @@ mod flow;
 mod hints;
 
 #[cfg(test)]
-mod simulator;
-#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;

@@ -1,11 +1,13 @@
 //! Traces through scripted networks.
 
+mod simulator;
+
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use simulator::{Mishap, Network, PUBLIC, Router, Run};
 
-use super::simulator::{Mishap, Network, PUBLIC, Router, Run};
 use super::*;
 use crate::icmp::MplsLabel;
 use crate::icmp::trace::{
@@ -249,7 +251,7 @@ fn what_this_host_does_not_send_is_no_fault_of_the_path() {
 #[test]
 fn a_closed_udp_port_is_the_target_only_if_the_target_says_so() {
     let network = Network { method: TraceMethod::Udp, ..Network::straight(3) };
-    let run = network.clone().trace(&config(|_| ()));
+    let run = network.trace(&config(|_| ()));
     assert_eq!(run.report.paths[0].end, PathEnd::Reached { ttl: 4 });
     assert_eq!(run.report.port, Some(33_434));
     let last = run.report.paths[0].hops[3].queries[0].fate.answer().unwrap();

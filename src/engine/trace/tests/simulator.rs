@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{SentAs, TraceEngine, TraceSetup, TraceTransmit};
+use crate::engine::trace::{SentAs, TraceEngine, TraceSetup, TraceTransmit};
 use crate::icmp::trace::{Quoted, TraceAnswer, TraceConfig, TraceMethod, TraceReport};
 use crate::icmp::{EchoError, MplsLabel};
 use crate::timing::{NetworkTime, StampSource};

@@ -28,9 +28,9 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Instant {
         // The same clock; but in a test whose runtime has paused time, the paused one.
-        #[cfg(feature = "tcp")]
+        #[cfg(any(feature = "tcp", feature = "icmp"))]
         return crate::io::time::now();
-        #[cfg(not(feature = "tcp"))]
+        #[cfg(not(any(feature = "tcp", feature = "icmp")))]
         Instant::now()
     }
 

@@ -5,16 +5,24 @@
 
 mod config;
 mod describe;
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+mod engine;
 mod expect;
 pub mod mtu;
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+mod prober;
 mod report;
 mod stats;
 pub mod trace;
 
 pub use config::{DontFragment, EchoOptions, IcmpConfig, IcmpLimits, Payload};
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+pub use engine::{EngineConfig, EngineStats, IcmpEngine, SocketChoice, Stamps};
 pub use expect::IcmpExpect;
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+pub use prober::IcmpProber;
 pub use report::{
-    EchoAnswer, EchoError, EchoFate, EchoRecord, IcmpReport, Implausible, MplsLabel, Responder,
-    SocketMode,
+    EchoAnswer, EchoError, EchoFate, EchoRecord, IcmpAddressReport, IcmpReport, Implausible,
+    MplsLabel, Responder, SocketMode,
 };
 pub use stats::{EchoStats, RttStats};

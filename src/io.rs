@@ -5,6 +5,8 @@ pub(crate) mod connect;
 #[cfg(feature = "tcp")]
 mod dial;
 mod errno;
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+pub(crate) mod icmp;
 mod join;
 mod record;
 pub(crate) mod resolve;

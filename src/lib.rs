@@ -64,6 +64,7 @@
 //! | `aws-lc-rs` | no | aws-lc-rs as the provider: post-quantum key exchange, P-521 |
 //! | `webpki-roots` | yes | Mozilla's trusted roots, compiled in |
 //! | `native-roots` | yes | the trusted roots of the system |
+//! | `icmp` | no | [`wire`]: ICMP, IP, UDP and TCP headers as values |
 //! | `idna` | yes | names outside ASCII |
 
 #[cfg(doctest)]
@@ -77,7 +78,7 @@ pub mod engine;
 mod error;
 mod expect;
 pub mod icmp;
-#[cfg(feature = "tcp")]
+#[cfg(any(feature = "tcp", feature = "icmp"))]
 mod io;
 mod limits;
 mod observe;
@@ -93,11 +94,13 @@ pub mod tcp;
 mod timing;
 pub mod tls;
 mod verdict;
+#[cfg(feature = "icmp")]
+pub mod wire;
 
 pub use clock::{Clock, SystemClock};
 pub use error::Error;
 pub use expect::{Clause, ClauseStatus, Common, Expectation, Judgement, judge};
-#[cfg(feature = "tcp")]
+#[cfg(any(feature = "tcp", feature = "icmp"))]
 pub use io::resolve::SystemResolver;
 pub use limits::Limits;
 pub use observe::{Event, Observer};

@@ -1,9 +1,10 @@
 //! Watching a probe while it runs.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::icmp::EchoRecord;
 use crate::target::Target;
 use crate::timing::Phase;
 use crate::verdict::Verdict;
@@ -44,6 +45,15 @@ pub enum Event<'a> {
         address: &'a Target,
         /// Whether it connected.
         verdict: &'a Verdict,
+        /// When.
+        at_ns: u64,
+    },
+    /// Something new is known of a packet of a train: its fate, a duplicate, a late answer.
+    Packet {
+        /// Where it was sent.
+        address: IpAddr,
+        /// The packet as it stands.
+        packet: &'a EchoRecord,
         /// When.
         at_ns: u64,
     },

@@ -171,6 +171,26 @@ codes! {
 }
 
 impl FailureKind {
+    /// What an ICMP error, or an ICMPv6 one, says of the target.
+    ///
+    /// Types and codes are those of RFC 792, RFC 1812 (5.2.7) and RFC 4443; numbers that these do
+    /// not name are [`FailureKind::Unreachable`].
+    #[must_use]
+    pub const fn of_icmp(v6: bool, icmp_type: u8, code: u8) -> Self {
+        use FailureKind as K;
+        match (v6, icmp_type, code) {
+            (false, 3, 0 | 6 | 11) | (true, 1, 0) => K::NetUnreachable,
+            (false, 3, 1 | 7 | 12) | (true, 1, 3) => K::HostUnreachable,
+            (false, 3, 2) => K::ProtocolUnreachable,
+            (false, 3, 3) | (true, 1, 4) => K::PortUnreachable,
+            (false, 3, 4) | (true, 2, _) => K::FragmentationNeeded,
+            (false, 3, 9 | 10) | (true, 1, 5 | 6) => K::Prohibited,
+            (false, 3, 13) | (true, 1, 1) => K::Filtered,
+            (false, 11, _) | (true, 3, _) => K::TtlExceeded,
+            _ => K::Unreachable,
+        }
+    }
+
     /// Whose fault this kind is unless the prober knows better.
     #[must_use]
     pub const fn side(self) -> Side {
@@ -202,6 +222,7 @@ codes! {
     Descriptors = "local_descriptors", "no file descriptor left";
     Address = "local_address", "source address or port not available here";
     Memory = "local_memory", "out of memory or buffers";
+    PacketSize = "local_packet_size", "packet too big for this host or its way out";
     Interface = "local_interface", "no such network interface";
     Route = "local_route", "the local route table refuses the destination";
     Family = "local_family", "address family not supported here";

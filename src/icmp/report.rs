@@ -8,7 +8,7 @@ use super::EchoStats;
 use crate::report::{Report, ReportBody};
 use crate::tcp::{RefusedAddress, Resolution};
 use crate::timing::NetworkTime;
-use crate::verdict::FailureKind;
+use crate::verdict::{FailureKind, Verdict};
 
 /// What the ICMP prober found out. What was not reached is `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,9 +37,23 @@ pub struct IcmpReport {
     pub responders: Vec<Responder>,
     /// Responders that are not in `responders`.
     pub responders_left_out: u64,
+    /// What came of the other addresses that were asked.
+    pub others: Vec<IcmpAddressReport>,
     /// Packets that came for one of ours and were not believed: wrong source, wrong cookie, cut short.
     /// Many of them are a sign of forgery.
     pub forgery_suspects: u64,
+}
+
+/// One of the other addresses of a name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct IcmpAddressReport {
+    /// The address.
+    pub address: IpAddr,
+    /// What the measurement of it found.
+    pub outcome: Verdict,
+    /// The figures over its packets; `None` if there was none.
+    pub stats: Option<EchoStats>,
 }
 
 /// What kind of socket an echo was sent from.

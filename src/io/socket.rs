@@ -5,10 +5,16 @@
 //! in [`getaddrinfo`]. Everything that can be said in safe code lies outside of them: bytes that the
 //! kernel wrote are taken apart by [`cmsg`] and [`tcp_info`], which are plain parsers.
 
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+mod clocks;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has an error queue"))]
 pub(crate) mod cmsg;
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+pub(in crate::io) mod filter;
 pub(crate) mod getaddrinfo;
 pub(crate) mod interface;
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+mod packets;
 #[cfg_attr(target_os = "linux", path = "socket/sys/linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "socket/sys/other.rs")]
 mod sys;
@@ -20,9 +26,23 @@ pub(crate) use std::os::fd::AsFd as AsSocket;
 /// What a socket is borrowed as.
 #[cfg(windows)]
 pub(crate) use std::os::windows::io::AsSocket;
+pub(in crate::io) use sys::queue_icmp_errors;
+#[cfg(feature = "tcp")]
 pub(in crate::io) use sys::{
-    BUFFER_OVERHEAD, bind_address_no_port, bind_device, open_stream, queue_icmp_errors,
-    set_congestion_control, set_mark, set_traffic_class, take_icmp_error,
+    BUFFER_OVERHEAD, bind_address_no_port, bind_device, open_stream, set_congestion_control,
+    set_mark, set_traffic_class, take_icmp_error,
+};
+
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+pub(in crate::io) use clocks::{HiResTimer, clock_pair};
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+pub(in crate::io) use cmsg::{Control, ExtendedError};
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+pub(in crate::io) use packets::{BATCH, Controls, Message, ReceiveBatch, SendBatch, receive, send};
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+pub(in crate::io) use sys::{
+    MtuDiscovery, SCM_TS_OPT_ID, SCM_TSTAMP_SND, mtu, report_hops, report_overflow,
+    set_mtu_discovery, set_receive_buffer, stamp,
 };
 
 /// Who is at the other end of a Unix socket: as of when it called listen(2) or connect(2)

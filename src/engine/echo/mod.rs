@@ -122,6 +122,14 @@ impl Outgoing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowId(u32, u32);
 
+impl FlowId {
+    /// Its place among the flows of the engine: small numbers, used again when a flow is closed.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Something that came in and may be an answer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -178,12 +186,15 @@ impl Received {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum EchoEvent {
-    /// The fate of a packet. Each has exactly one such event, unless its flow is closed before.
+    /// The fate of a packet. Each has exactly one such event; if its flow is closed before, the fate is
+    /// [`EchoFate::Pending`].
     Decided {
         /// The packet's.
         tag: u64,
         /// What became of it.
         fate: EchoFate,
+        /// When it was handed to the system; `None` if it never was.
+        sent: Option<Instant>,
     },
     /// The answer to a packet that was decided before: it was late. At most one for each packet.
     Late {
@@ -270,14 +281,19 @@ impl EchoEngine {
         FlowId(index, generation)
     }
 
-    /// Ends a flow: its packets are forgotten, also those that wait. The last thing it tells of each is
-    /// the number of duplicates.
+    /// Ends a flow: its packets are forgotten, also those that wait. The last things it tells are what is
+    /// not decided and the numbers of duplicates.
     pub fn close(&mut self, flow: FlowId) {
         let Some(state) = self.slots.flow(flow.0, flow.1) else { return };
         let mut next = state.first;
         while let Some(slot) = self.slots.get(next) {
             let index = next;
             next = slot.flow_next;
+            match slot.state {
+                State::Held => self.release(index),
+                State::Prepared | State::Waiting => self.decided(index, EchoFate::Pending),
+                State::Free | State::Answered | State::Unanswered => {}
+            }
             self.forget(index);
         }
         self.slots.close(flow.0);
@@ -624,9 +640,10 @@ impl EchoEngine {
     fn decided(&mut self, index: u32, fate: EchoFate) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         let (flow, tag) = (slot.flow, slot.tag);
+        let sent = slot.departure.as_ref().map(|departure| departure.before.mono);
         slot.state = State::Unanswered;
         self.slots.waits_no_more(index);
-        self.tell(flow, EchoEvent::Decided { tag, fate });
+        self.tell(flow, EchoEvent::Decided { tag, fate, sent });
     }
 
     /// Remembers a decided packet for a while.

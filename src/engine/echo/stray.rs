@@ -32,6 +32,11 @@ macro_rules! strays {
                 match why { $(Stray::$variant => self.$name += 1,)* }
             }
 
+            /// Counts several.
+            pub fn add_many(&mut self, why: Stray, count: u64) {
+                match why { $(Stray::$variant => self.$name += count,)* }
+            }
+
             /// How many for this reason.
             #[must_use]
             pub const fn of(&self, why: Stray) -> u64 {

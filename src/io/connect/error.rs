@@ -157,22 +157,8 @@ impl IcmpError {
     }
 
     /// What the error says of the target.
-    ///
-    /// Types and codes are those of RFC 792, RFC 1812 (5.2.7) and RFC 4443; numbers that these do
-    /// not name are [`FailureKind::Unreachable`].
     pub(crate) const fn kind(&self) -> FailureKind {
-        use FailureKind as K;
-        match (self.v6, self.icmp_type, self.code) {
-            (false, 3, 0 | 6 | 11) | (true, 1, 0) => K::NetUnreachable,
-            (false, 3, 1 | 7 | 12) | (true, 1, 3) => K::HostUnreachable,
-            (false, 3, 2) => K::ProtocolUnreachable,
-            (false, 3, 3) | (true, 1, 4) => K::PortUnreachable,
-            (false, 3, 4) | (true, 2, _) => K::FragmentationNeeded,
-            (false, 3, 9 | 10) | (true, 1, 5 | 6) => K::Prohibited,
-            (false, 3, 13) | (true, 1, 1) => K::Filtered,
-            (false, 11, 0) | (true, 3, 0) => K::TtlExceeded,
-            _ => K::Unreachable,
-        }
+        FailureKind::of_icmp(self.v6, self.icmp_type, self.code)
     }
 }
 

@@ -47,8 +47,10 @@ pub(crate) struct ExtendedError {
     pub(crate) icmp_type: u8,
     /// ICMP code.
     pub(crate) code: u8,
-    /// More, by type: the MTU of the next hop for "packet too big".
+    /// More, by type: the MTU of the next hop for "packet too big", the kind of a send stamp.
     pub(crate) info: u32,
+    /// Still more: which packet a send stamp is of.
+    pub(crate) data: u32,
     /// Who sent the error; `None` if the kernel does not say.
     pub(crate) offender: Option<IpAddr>,
 }
@@ -58,21 +60,92 @@ impl ExtendedError {
     pub(crate) const ICMP: u8 = 2;
     /// `SO_EE_ORIGIN_ICMP6`.
     pub(crate) const ICMPV6: u8 = 3;
+    /// `SO_EE_ORIGIN_TIMESTAMPING`.
+    #[cfg(feature = "icmp")]
+    pub(crate) const TIMESTAMPING: u8 = 4;
 
     /// Reads the payload of an `IP_RECVERR` or `IPV6_RECVERR` message; `None` if it is too short.
     pub(crate) fn parse(data: &[u8]) -> Option<Self> {
         let [origin, icmp_type, code, _pad] = array(data, 4)?;
-        // The last word, ee_data, holds the length of an ICMP extension, which is of no use here.
-        array::<4>(data, 12)?;
         Some(ExtendedError {
             errno: u32::from_ne_bytes(array(data, 0)?),
             origin,
             icmp_type,
             code,
             info: u32::from_ne_bytes(array(data, 8)?),
+            data: u32::from_ne_bytes(array(data, 12)?),
             offender: data.get(16..).and_then(sockaddr_ip),
         })
     }
+}
+
+/// What a control message says, as far as it is of use here.
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// When the packet was received or sent (`SCM_TIMESTAMPING`); `None` if all of it is zero, which
+    /// stands for no stamp.
+    Stamp(Option<crate::engine::echo::Stamp>),
+    /// A record of the error queue.
+    Error(ExtendedError),
+    /// Time to live or hop limit.
+    Hops(u8),
+    /// Type of service or traffic class.
+    TrafficClass(u8),
+    /// How many packets the socket has dropped since it was opened (`SO_RXQ_OVFL`).
+    Overflow(u32),
+    /// Something else.
+    Other,
+}
+
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+impl Control {
+    /// Reads a control message. One that is too short for what it should be is something else.
+    pub(crate) fn of(message: ControlMessage<'_>) -> Self {
+        Self::parse(message).unwrap_or(Control::Other)
+    }
+
+    fn parse(ControlMessage { level, kind, data }: ControlMessage<'_>) -> Option<Self> {
+        let int = || array(data, 0).map(i32::from_ne_bytes);
+        Some(match (level, kind) {
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING) => Control::Stamp(stamp(data)?),
+            (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
+                Control::Overflow(u32::from_ne_bytes(array(data, 0)?))
+            }
+            (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) => {
+                Control::Error(ExtendedError::parse(data)?)
+            }
+            (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                Control::Hops(u8::try_from(int()?).ok()?)
+            }
+            // A byte in IPv4, an int in IPv6.
+            (libc::IPPROTO_IP, libc::IP_TOS) => Control::TrafficClass(*data.first()?),
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                Control::TrafficClass(u8::try_from(int()?).ok()?)
+            }
+            _ => Control::Other,
+        })
+    }
+}
+
+/// The three `timespec` of a stamp: of the kernel, unused, of the card.
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+fn stamp(data: &[u8]) -> Option<Option<crate::engine::echo::Stamp>> {
+    let word = size_of::<libc::c_long>();
+    let ns = |at: usize| {
+        let part = |at: usize| match word {
+            8 => array(data, at).map(i64::from_ne_bytes),
+            _ => array(data, at).map(i32::from_ne_bytes).map(i64::from),
+        };
+        let (seconds, rest) = (part(at)?, part(at + word)?);
+        Some(seconds.saturating_mul(1_000_000_000).saturating_add(rest))
+    };
+    let (kernel, card) = (ns(0)?, ns(4 * word)?);
+    if kernel == 0 {
+        return Some(None);
+    }
+    let stamp = crate::engine::echo::Stamp::new(kernel);
+    Some(Some(if card == 0 { stamp } else { stamp.with_card(card) }))
 }
 
 /// The address in a `sockaddr_in` or `sockaddr_in6`.
@@ -164,5 +237,41 @@ mod tests {
             }
             prop_assert!(messages(&control).count() <= control.len() / HEADER);
         }
+    }
+
+    #[test]
+    #[cfg(all(feature = "icmp", target_os = "linux", target_pointer_width = "64"))]
+    fn stamps_are_read_and_zero_is_none() {
+        use crate::engine::echo::Stamp;
+        let times = |parts: [i64; 6]| parts.map(i64::to_ne_bytes).concat();
+        let read = |data: &[u8]| {
+            let (level, kind) = (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING);
+            Control::of(ControlMessage { level, kind, data })
+        };
+        let both = times([1_790_000_000, 5, 0, 0, 77, 9]);
+        let stamp = Stamp::new(1_790_000_000_000_000_005);
+        assert_eq!(read(&both), Control::Stamp(Some(stamp.with_card(77_000_000_009))));
+        let kernel = times([1_790_000_000, 5, 0, 0, 0, 0]);
+        assert_eq!(read(&kernel), Control::Stamp(Some(stamp)));
+        assert_eq!(read(&times([0; 6])), Control::Stamp(None));
+        for len in 0..both.len() {
+            assert_eq!(read(&both[..len]), Control::Other, "{len}");
+        }
+        assert!(matches!(read(&times([i64::MAX; 6])), Control::Stamp(Some(_))));
+    }
+
+    #[test]
+    #[cfg(all(feature = "icmp", target_os = "linux"))]
+    fn hops_and_classes_have_the_width_of_their_family() {
+        let of = |level, kind, data: &[u8]| Control::of(ControlMessage { level, kind, data });
+        let (v4, v6) = (libc::IPPROTO_IP, libc::IPPROTO_IPV6);
+        assert_eq!(of(v4, libc::IP_TTL, &64_i32.to_ne_bytes()), Control::Hops(64));
+        assert_eq!(of(v6, libc::IPV6_HOPLIMIT, &1_i32.to_ne_bytes()), Control::Hops(1));
+        assert_eq!(of(v4, libc::IP_TOS, &[184]), Control::TrafficClass(184));
+        assert_eq!(of(v6, libc::IPV6_TCLASS, &184_i32.to_ne_bytes()), Control::TrafficClass(184));
+        assert_eq!(of(v6, libc::IPV6_HOPLIMIT, &256_i32.to_ne_bytes()), Control::Other);
+        assert_eq!(of(v6, libc::IPV6_TCLASS, &[184]), Control::Other);
+        let overflow = of(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &7_u32.to_ne_bytes());
+        assert_eq!(overflow, Control::Overflow(7));
     }
 }

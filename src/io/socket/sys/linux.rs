@@ -44,7 +44,10 @@ fn getsockopt<'a>(
 }
 
 fn set_flag(socket: &impl AsFd, level: c_int, name: c_int, on: bool) -> io::Result<()> {
-    let value = c_int::from(on);
+    set_int(socket, level, name, on.into())
+}
+
+fn set_int(socket: &impl AsFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     // SAFETY: the descriptor is borrowed and so open; the value is an `int` that outlives the call,
     // and the length is its size.
     let result = unsafe {
@@ -146,4 +149,106 @@ pub(in crate::io) fn peer_credentials(socket: &impl AsFd) -> Option<Credentials>
         uid: u32::from_ne_bytes(cmsg::array(ucred, 4)?),
         gid: u32::from_ne_bytes(cmsg::array(ucred, 8)?),
     })
+}
+
+/// `SCM_TS_OPT_ID` of Linux 6.13 (asm-generic/socket.h): names the send stamp of one packet.
+#[cfg(feature = "icmp")]
+pub(in crate::io) const SCM_TS_OPT_ID: c_int = 81;
+
+/// `SCM_TSTAMP_SND` of linux/errqueue.h: stamped when handed to the device.
+#[cfg(feature = "icmp")]
+pub(in crate::io) const SCM_TSTAMP_SND: u32 = 0;
+
+/// Has the kernel stamp what is sent and what is received (`SO_TIMESTAMPING`, Linux'
+/// Documentation/networking/timestamping.rst). Send stamps come by the error queue, without the packet.
+#[cfg(feature = "icmp")]
+pub(in crate::io) fn stamp(socket: &impl AsFd, sends: bool, receives: bool) -> io::Result<()> {
+    // linux/net_tstamp.h.
+    const TX_HARDWARE: c_int = 1;
+    const TX_SOFTWARE: c_int = 1 << 1;
+    const RX_HARDWARE: c_int = 1 << 2;
+    const RX_SOFTWARE: c_int = 1 << 3;
+    const SOFTWARE: c_int = 1 << 4;
+    const RAW_HARDWARE: c_int = 1 << 6;
+    const OPT_ID: c_int = 1 << 7;
+    const OPT_TSONLY: c_int = 1 << 11;
+    let mut flags = SOFTWARE | RAW_HARDWARE;
+    if sends {
+        flags |= TX_SOFTWARE | TX_HARDWARE | OPT_ID | OPT_TSONLY;
+    }
+    if receives {
+        flags |= RX_SOFTWARE | RX_HARDWARE;
+    }
+    set_int(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags)
+}
+
+/// Has the kernel say with each packet how many it has dropped (`SO_RXQ_OVFL`, socket(7)).
+#[cfg(feature = "icmp")]
+pub(in crate::io) fn report_overflow(socket: &impl AsFd) -> io::Result<()> {
+    set_flag(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, true)
+}
+
+/// Has the kernel say the time to live and the type of service of what comes in (ip(7), ipv6(7)).
+#[cfg(feature = "icmp")]
+pub(in crate::io) fn report_hops(socket: &impl AsFd, v6: bool) -> io::Result<()> {
+    if v6 {
+        set_flag(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, true)?;
+        set_flag(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, true)
+    } else {
+        set_flag(socket, libc::IPPROTO_IP, libc::IP_RECVTTL, true)?;
+        set_flag(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, true)
+    }
+}
+
+/// Asks for a receive buffer, beyond net.core.rmem_max where that is allowed (`SO_RCVBUFFORCE`,
+/// socket(7)), and says what was granted, overhead included.
+#[cfg(feature = "icmp")]
+pub(in crate::io) fn set_receive_buffer(socket: &Socket, bytes: u32) -> io::Result<usize> {
+    let value = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+    if set_int(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, value).is_err() {
+        socket.set_recv_buffer_size(bytes as usize)?;
+    }
+    socket.recv_buffer_size()
+}
+
+/// What the kernel does about packets that are larger than the path takes (ip(7)).
+#[cfg(feature = "icmp")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::io) enum MtuDiscovery {
+    /// DF is clear, and the kernel takes packets apart (`IP_PMTUDISC_DONT`).
+    Dont,
+    /// DF is set unless the packet is too large for the known path MTU (`IP_PMTUDISC_WANT`).
+    Want,
+    /// DF is set, whatever path MTU is known (`IP_PMTUDISC_PROBE`).
+    Probe,
+}
+
+#[cfg(feature = "icmp")]
+pub(in crate::io) fn set_mtu_discovery(
+    socket: &impl AsFd,
+    v6: bool,
+    mode: MtuDiscovery,
+) -> io::Result<()> {
+    let value = match mode {
+        MtuDiscovery::Dont => libc::IP_PMTUDISC_DONT,
+        MtuDiscovery::Want => libc::IP_PMTUDISC_WANT,
+        MtuDiscovery::Probe => libc::IP_PMTUDISC_PROBE,
+    };
+    if v6 {
+        set_int(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, value)
+    } else {
+        set_int(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, value)
+    }
+}
+
+/// The path MTU that the kernel knows for a connected socket (`IP_MTU`, ip(7)).
+#[cfg(feature = "icmp")]
+pub(in crate::io) fn mtu(socket: &impl AsFd, v6: bool) -> Option<u32> {
+    let mut buf = [0; 4];
+    let (level, name) = match v6 {
+        false => (libc::IPPROTO_IP, libc::IP_MTU),
+        true => (libc::IPPROTO_IPV6, libc::IPV6_MTU),
+    };
+    let value = getsockopt(socket, level, name, &mut buf).ok()?;
+    u32::try_from(i32::from_ne_bytes(cmsg::array(value, 0)?)).ok()
 }

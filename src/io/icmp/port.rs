@@ -1,0 +1,616 @@
+//! One socket, shared by all packets of its family, and the task that listens on it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use super::arrival;
+use super::socket::{IcmpSocket, SendOptions};
+use crate::engine::echo::{
+    EchoEngine, EchoEvent, FlowId, Outgoing, PrepareError, Reading, Received, Stamp, Stray, Ticket,
+};
+use crate::icmp::{DontFragment, EngineStats, SocketMode};
+use crate::io::socket::{ExtendedError, HiResTimer, ReceiveBatch, SendBatch, clock_pair};
+
+/// What a packet is to be sent with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wish {
+    pub(crate) options: SendOptions,
+    pub(crate) dont_fragment: DontFragment,
+    pub(crate) broadcast: bool,
+}
+
+/// Why a port is of no more use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PortError {
+    /// The engine was dropped.
+    Engine,
+    /// The runtime that it ran on has ended.
+    Runtime,
+    /// Every identifier and sequence number is in use.
+    Full,
+}
+
+impl fmt::Display for PortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PortError::Engine => "the ICMP engine was dropped",
+            PortError::Runtime => "the runtime of the ICMP engine has ended",
+            PortError::Full => "every identifier and sequence number is in use",
+        })
+    }
+}
+
+/// A socket with all that is on its way.
+pub(crate) struct Port {
+    socket: IcmpSocket,
+    core: Mutex<Core>,
+}
+
+struct Core {
+    engine: EchoEngine,
+    queues: Vec<Queue>,
+    /// Who waits for the clock: by time, then by flow.
+    sleepers: BTreeMap<(Instant, usize), Waker>,
+    driver: Option<Waker>,
+    /// When the driver looks at the clock next; `None` for not at all.
+    armed: Option<Instant>,
+    ended: Option<PortError>,
+    dont_fragment: DontFragment,
+    /// Packets whose send stamp has not been seen. More than this many are not left in the kernel.
+    unstamped: usize,
+    /// Which packet has which number, on systems that count by themselves.
+    numbered: VecDeque<u32>,
+    first_number: u32,
+    stats: EngineStats,
+    overflow: u32,
+    wake: Vec<Waker>,
+    /// The largest payload that an answer may have.
+    largest: u32,
+    broadcast: bool,
+}
+
+/// What a flow has not taken yet.
+#[derive(Default)]
+struct Queue {
+    events: Vec<EchoEvent>,
+    waker: Option<Waker>,
+    sleep: Option<Instant>,
+    open: bool,
+}
+
+/// Packets sent before the send stamps are fetched, which would otherwise fill the socket's memory.
+const STAMPS: usize = 128;
+
+/// Batches that are read before others have their turn.
+const TURNS: usize = 16;
+
+/// How often a send is tried again because the socket reported an error that belongs to another packet.
+const FOREIGN_ERRORS: usize = 16;
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+impl Port {
+    /// A port on this socket. [`drive`] must run for anything to be heard.
+    pub(crate) fn new(socket: IcmpSocket, engine: EchoEngine) -> Arc<Self> {
+        let core = Core {
+            engine,
+            queues: Vec::new(),
+            sleepers: BTreeMap::new(),
+            driver: None,
+            armed: None,
+            ended: None,
+            dont_fragment: DontFragment::System,
+            unstamped: 0,
+            numbered: VecDeque::new(),
+            first_number: 0,
+            stats: EngineStats::default(),
+            overflow: 0,
+            wake: Vec::new(),
+            largest: 0,
+            broadcast: false,
+        };
+        Arc::new(Port { socket, core: Mutex::new(core) })
+    }
+
+    pub(crate) fn mode(&self) -> SocketMode {
+        self.socket.mode()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.core().ended.is_some()
+    }
+
+    pub(crate) fn stats(&self) -> EngineStats {
+        let core = self.core();
+        let mut stats = core.stats.clone();
+        stats.strays = *core.engine.strays();
+        stats.waiting = core.engine.waiting() as u64;
+        stats
+    }
+
+    /// Ends everything that waits here.
+    pub(crate) fn end(&self, why: PortError) {
+        let mut core = self.core();
+        core.ended.get_or_insert(why);
+        let mut wake = std::mem::take(&mut core.wake);
+        wake.extend(core.driver.take());
+        wake.extend(std::mem::take(&mut core.sleepers).into_values());
+        wake.extend(core.queues.iter_mut().filter_map(|queue| queue.waker.take()));
+        drop(core);
+        wake.into_iter().for_each(Waker::wake);
+    }
+
+    /// Nothing that can panic runs under the lock but the engine, whose state a panic leaves sound.
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fetches what has been stamped, and the errors of the path where they come this way. True if there
+    /// was such an error, which the socket then may have held against another packet as well.
+    fn take_stamps(&self, core: &mut Core, batch: &mut ReceiveBatch) -> bool {
+        let mut errors = false;
+        for _ in 0..TURNS {
+            let Ok(count) = self.socket.receive_errors(batch) else { break };
+            if count == 0 {
+                break;
+            }
+            let now = clock_pair();
+            let mut previous = None;
+            for message in batch.messages() {
+                if let Some((number, stamp)) = message.send_stamp() {
+                    let slot = match self.socket.names_stamps() {
+                        true => Some(number),
+                        false => core.slot_of_number(number),
+                    };
+                    if let Some(slot) = slot {
+                        core.engine.transmit_stamp(slot, stamp, previous);
+                    }
+                    previous = Some(stamp.wall_ns);
+                    core.unstamped = core.unstamped.saturating_sub(1);
+                    continue;
+                }
+                let origin = message.error().map(|error| error.origin);
+                errors |= matches!(origin, Some(ExtendedError::ICMP | ExtendedError::ICMPV6));
+                // A raw socket gets the errors as packets, whole.
+                if self.socket.mode() == SocketMode::Datagram {
+                    match arrival::of_queue(&self.socket, &message) {
+                        Some(arrival) => {
+                            let received = received(now, message.receive_stamp());
+                            let _ = core.engine.receive(arrival, &received);
+                        }
+                        None => core.engine.count_stray(Stray::Origin),
+                    }
+                }
+            }
+        }
+        errors
+    }
+
+    /// Reads what has come in. True if there is nothing more for now.
+    fn take_packets(&self, core: &mut Core, batch: &mut ReceiveBatch) -> bool {
+        for _ in 0..TURNS {
+            let count = match self.socket.receive(batch) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(_) => {
+                    // An error of the path that the socket reports in place of data: the error queue
+                    // has it whole.
+                    core.stats.receive_errors += 1;
+                    continue;
+                }
+            };
+            let now = clock_pair();
+            core.stats.received += count as u64;
+            for message in batch.messages() {
+                if let Some(dropped) = message.overflow() {
+                    let new = dropped.wrapping_sub(core.overflow);
+                    if new > 0 && new < u32::MAX / 2 {
+                        core.stats.dropped_here += u64::from(new);
+                        core.engine.overflowed(new.into(), now.mono);
+                    }
+                    core.overflow = dropped;
+                }
+                match arrival::of_packet(&self.socket, &message) {
+                    Ok(arrival) => {
+                        let received = received(now, message.receive_stamp());
+                        let _ = core.engine.receive(arrival, &received);
+                    }
+                    Err(why) => core.engine.count_stray(why),
+                }
+            }
+            if count < batch.capacity() {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn poll_drive(self: &Arc<Self>, driver: &mut Driver, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURNS {
+            let mut core = self.core();
+            if core.ended.is_some() {
+                return Poll::Ready(());
+            }
+            if !core.driver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                core.driver = Some(cx.waker().clone());
+            }
+            // Stamps first: answers then find those of their requests.
+            self.take_stamps(&mut core, &mut driver.errors);
+            if core.largest > driver.sized_for {
+                driver.sized_for = core.largest;
+                driver.packets = IcmpSocket::receive_batch(driver.sized_for);
+            }
+            let readable = self.socket.poll_readable(cx).is_ready();
+            let drained = !readable || self.take_packets(&mut core, &mut driver.packets);
+            let now = crate::io::time::now();
+            if drained {
+                // What came in time is heard by now.
+                core.engine.handle_timeout(now);
+            }
+            core.wake_sleepers(now);
+            core.dispatch();
+            let next = core.next_due();
+            core.armed = next;
+            let wake = std::mem::take(&mut core.wake);
+            drop(core);
+            wake.into_iter().for_each(Waker::wake);
+            let due = next.is_some_and(|due| driver.timer.poll_until(cx, due).is_ready());
+            let queued = self.mode() == SocketMode::Datagram && driver.poll_queue(self, cx);
+            if !(readable || due || queued) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+fn received(now: Reading, stamp: Option<Stamp>) -> Received {
+    let mut received = Received::at(now);
+    received.stamp = stamp;
+    received
+}
+
+impl Core {
+    /// The packet that the kernel has numbered so.
+    fn slot_of_number(&mut self, number: u32) -> Option<u32> {
+        let place = number.wrapping_sub(self.first_number) as usize;
+        let slot = self.numbered.get(place).copied()?;
+        // Stamps come in order: earlier ones are not waited for.
+        self.numbered.drain(..=place);
+        self.first_number = number.wrapping_add(1);
+        Some(slot)
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let sleeper = self.sleepers.first_key_value().map(|((at, _), _)| *at);
+        [self.engine.poll_timeout(), sleeper].into_iter().flatten().min()
+    }
+
+    fn wake_sleepers(&mut self, now: Instant) {
+        while let Some(entry) = self.sleepers.first_entry().filter(|entry| entry.key().0 <= now) {
+            let ((_, flow), waker) = entry.remove_entry();
+            if let Some(queue) = self.queues.get_mut(flow) {
+                queue.sleep = None;
+            }
+            self.wake.push(waker);
+        }
+    }
+
+    /// Hands out what the engine has to say.
+    fn dispatch(&mut self) {
+        while let Some((flow, event)) = self.engine.poll_event() {
+            let Some(queue) = self.queues.get_mut(flow.index()).filter(|queue| queue.open) else {
+                continue;
+            };
+            queue.events.push(event);
+            self.wake.extend(queue.waker.take());
+        }
+    }
+
+    /// Has the driver look at the clock no later than this.
+    fn look_at(&mut self, at: Option<Instant>) {
+        let Some(at) = at else { return };
+        if self.armed.is_none_or(|armed| at < armed) {
+            self.armed = Some(at);
+            self.wake.extend(self.driver.clone());
+        }
+    }
+}
+
+/// What only the driver needs.
+struct Driver {
+    packets: ReceiveBatch,
+    errors: ReceiveBatch,
+    /// The payload that `packets` has room for.
+    sized_for: u32,
+    timer: HiResTimer,
+    /// Waits for the error queue, where the errors of the path come that way.
+    queue: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Driver {
+    /// Whether there is something on the error queue.
+    fn poll_queue(&mut self, port: &Arc<Port>, cx: &mut Context<'_>) -> bool {
+        let queue = self.queue.get_or_insert_with(|| {
+            let port = Arc::clone(port);
+            Box::pin(async move { port.socket.errors().await })
+        });
+        let ready = queue.as_mut().poll(cx).is_ready();
+        if ready {
+            self.queue = None;
+        }
+        ready
+    }
+}
+
+/// Ends the port when the task that drives it is dropped, for instance with its runtime.
+struct Guard(Arc<Port>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.end(PortError::Runtime);
+    }
+}
+
+/// Listens until the port has ended.
+pub(crate) async fn drive(port: Arc<Port>, timer: HiResTimer) {
+    let guard = Guard(port);
+    let port = &guard.0;
+    let mut driver = Driver {
+        packets: IcmpSocket::receive_batch(0),
+        errors: IcmpSocket::error_batch(),
+        sized_for: 0,
+        timer,
+        queue: None,
+    };
+    poll_fn(|cx| port.poll_drive(&mut driver, cx)).await;
+}
+
+/// Packets of one probe on a port. Dropped, it frees all of them.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    port: Arc<Port>,
+    id: FlowId,
+    made: Vec<Ticket>,
+    batch: SendBatch,
+    wish: (DontFragment, bool),
+    blocked: bool,
+    closed: bool,
+}
+
+impl Flow {
+    /// Opens a flow.
+    pub(crate) fn open(port: &Arc<Port>) -> Self {
+        let mut core = port.core();
+        let id = core.engine.open();
+        let place = id.index();
+        if core.queues.len() <= place {
+            core.queues.resize_with(place + 1, Queue::default);
+        }
+        if let Some(queue) = core.queues.get_mut(place) {
+            *queue = Queue { open: true, ..Queue::default() };
+        }
+        drop(core);
+        let batch = SendBatch::default();
+        let wish = (DontFragment::System, false);
+        let port = Arc::clone(port);
+        Flow { port, id, made: Vec::new(), batch, wish, blocked: false, closed: false }
+    }
+
+    /// Packets that came for one of ours and were not believed.
+    pub(crate) fn suspects(&self) -> u64 {
+        self.port.core().engine.suspects(self.id)
+    }
+
+    /// Makes a packet, which leaves with the next [`flush`](Flow::flush). False if the socket takes none
+    /// at the moment; the task is woken when it does.
+    ///
+    /// # Errors
+    /// The port has ended, or is full.
+    pub(crate) fn push(
+        &mut self,
+        cx: &mut Context<'_>,
+        outgoing: &Outgoing,
+        address: SocketAddr,
+        wish: &Wish,
+    ) -> Result<bool, PortError> {
+        if self.blocked || self.batch.is_full() || self.wish != (wish.dont_fragment, wish.broadcast)
+        {
+            self.flush(cx)?;
+            if self.blocked {
+                return Ok(false);
+            }
+        }
+        self.wish = (wish.dont_fragment, wish.broadcast);
+        let mut core = self.port.core();
+        if let Some(why) = core.ended {
+            return Err(why);
+        }
+        let socket = &self.port.socket;
+        let ticket = socket.add(&mut self.batch, address, &wish.options, |packet| {
+            core.engine.prepare(self.id, outgoing, packet)
+        });
+        core.largest = core.largest.max(outgoing.size);
+        match ticket {
+            Ok(ticket) => {
+                self.made.push(ticket);
+                Ok(true)
+            }
+            Err(PrepareError::Closed) => Err(PortError::Engine),
+            Err(_) => Err(PortError::Full),
+        }
+    }
+
+    /// Hands what was made to the system.
+    ///
+    /// # Errors
+    /// The port has ended.
+    pub(crate) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), PortError> {
+        if self.made.is_empty() {
+            return Ok(());
+        }
+        let port = Arc::clone(&self.port);
+        let mut guard = port.core();
+        let core = &mut *guard;
+        if let Some(why) = core.ended {
+            return Err(why);
+        }
+        self.blocked = false;
+        if (core.dont_fragment, core.broadcast) != self.wish {
+            match port.socket.set_wishes(self.wish.0, self.wish.1) {
+                Ok(()) => (core.dont_fragment, core.broadcast) = self.wish,
+                Err(error) => {
+                    for ticket in self.made.drain(..) {
+                        core.engine.not_sent(ticket, error.raw_os_error().unwrap_or(0), None);
+                    }
+                    self.batch.clear();
+                }
+            }
+        }
+        let mut at = 0;
+        let mut foreign = 0;
+        while let Some(left) = self.made.get(at..).filter(|left| !left.is_empty()) {
+            let before = clock_pair();
+            let (count, error) = port.socket.send(&self.batch, at);
+            let after = crate::io::time::now();
+            for ticket in left.iter().take(count) {
+                core.engine.sent(*ticket, before, after);
+                if port.socket.stamps_sends() {
+                    core.unstamped += 1;
+                    if !port.socket.names_stamps() {
+                        core.numbered.push_back(ticket.slot);
+                    }
+                }
+            }
+            core.stats.sent += count as u64;
+            at += count;
+            let Some(error) = error else { continue };
+            match error.raw_os_error() {
+                _ if error.kind() == io::ErrorKind::Interrupted => {}
+                _ if error.kind() == io::ErrorKind::WouldBlock => {
+                    if port.socket.poll_writable(cx).is_pending() {
+                        self.blocked = true;
+                        break;
+                    }
+                }
+                // The error may be another packet's, which the socket has kept for the next caller.
+                _ if foreign < FOREIGN_ERRORS
+                    && port.take_stamps(core, &mut IcmpSocket::error_batch()) =>
+                {
+                    foreign += 1;
+                }
+                number => {
+                    if let Some(ticket) = self.made.get(at) {
+                        let too_big = number == Some(libc::EMSGSIZE);
+                        let to = self.batch.address(at).filter(|_| too_big);
+                        let mtu = to.and_then(|to| port.socket.mtu_to(to));
+                        core.engine.not_sent(*ticket, number.unwrap_or(0), mtu);
+                        core.stats.send_errors += 1;
+                    }
+                    at += 1;
+                }
+            }
+        }
+        self.made.drain(..at.min(self.made.len()));
+        self.batch.done(at);
+        if core.unstamped > STAMPS {
+            port.take_stamps(core, &mut IcmpSocket::error_batch());
+        }
+        core.dispatch();
+        let next = core.engine.poll_timeout();
+        core.look_at(next);
+        let wake = std::mem::take(&mut core.wake);
+        drop(guard);
+        wake.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Moves the events to `into`. If there are none, the task is woken when there are.
+    ///
+    /// # Errors
+    /// The port has ended.
+    pub(crate) fn poll_events(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut Vec<EchoEvent>,
+    ) -> Result<(), PortError> {
+        let mut core = self.port.core();
+        let ended = core.ended;
+        let Some(queue) = core.queues.get_mut(self.id.index()) else { return Ok(()) };
+        if queue.events.is_empty() {
+            queue.waker = Some(cx.waker().clone());
+            return ended.map_or(Ok(()), Err);
+        }
+        if into.is_empty() {
+            std::mem::swap(into, &mut queue.events);
+        } else {
+            into.append(&mut queue.events);
+        }
+        Ok(())
+    }
+
+    /// Ready when the clock has come so far.
+    pub(crate) fn poll_until(&self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        if until <= crate::io::time::now() {
+            return Poll::Ready(());
+        }
+        let mut guard = self.port.core();
+        let core = &mut *guard;
+        let place = self.id.index();
+        let Some(queue) = core.queues.get_mut(place).filter(|_| core.ended.is_none()) else {
+            return Poll::Ready(());
+        };
+        if let Some(old) = queue.sleep.replace(until) {
+            core.sleepers.remove(&(old, place));
+        }
+        core.sleepers.insert((until, place), cx.waker().clone());
+        core.look_at(Some(until));
+        let wake = std::mem::take(&mut core.wake);
+        drop(guard);
+        wake.into_iter().for_each(Waker::wake);
+        Poll::Pending
+    }
+
+    /// Ends the flow and takes the last events.
+    pub(crate) fn close(mut self, into: &mut Vec<EchoEvent>) {
+        self.shut(Some(into));
+    }
+
+    fn shut(&mut self, into: Option<&mut Vec<EchoEvent>>) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        let mut guard = self.port.core();
+        let core = &mut *guard;
+        core.engine.close(self.id);
+        core.dispatch();
+        let place = self.id.index();
+        if let Some(queue) = core.queues.get_mut(place).filter(|queue| queue.open) {
+            if let Some(into) = into {
+                into.append(&mut queue.events);
+            }
+            if let Some(at) = queue.sleep {
+                core.sleepers.remove(&(at, place));
+            }
+            *queue = Queue::default();
+        }
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.shut(None);
+    }
+}

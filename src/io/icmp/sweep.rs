@@ -1,0 +1,344 @@
+//! Trains of echo requests to any number of targets, paced by one plan.
+//!
+//! One future serves all targets: it sends what is due in batches and takes events in batches, so that
+//! thousands of targets cost little more than their packets.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::port::{Flow, Port, PortError, Wish};
+use crate::engine::cadence::Cadence;
+use crate::engine::echo::{EchoEvent, Filler, Outgoing};
+use crate::icmp::{EchoFate, EchoRecord, IcmpLimits, Responder};
+use crate::timing::{NetworkTime, duration_ns};
+
+/// What all targets of a sweep have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct SweepPlan {
+    pub(crate) count: u32,
+    /// From one packet to the next one to the same target.
+    pub(crate) interval: Duration,
+    /// From any packet to the next.
+    pub(crate) gap: Duration,
+    pub(crate) reply_timeout: Duration,
+    pub(crate) linger: Duration,
+    pub(crate) size: u32,
+    pub(crate) filler: Filler,
+    pub(crate) wish: Wish,
+    pub(crate) limits: IcmpLimits,
+}
+
+/// One target of a sweep and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) address: SocketAddr,
+    pub(crate) packets: Vec<EchoRecord>,
+    pub(crate) responders: Vec<Responder>,
+    pub(crate) responders_left_out: u64,
+    /// Packets that are not decided yet, sent or not.
+    open: u32,
+    ended: bool,
+}
+
+/// What a sweep tells while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SweepEvent {
+    /// Something new is known of a packet: its row and number.
+    Packet { row: usize, number: usize },
+    /// Every packet of a row is decided. It may still hear of duplicates while the sweep lingers.
+    Done { row: usize },
+}
+
+/// Most packets that are made before others have their turn.
+const BATCH: usize = 64;
+
+/// A sweep under way.
+#[derive(Debug)]
+pub(crate) struct Sweep {
+    plan: SweepPlan,
+    start: Instant,
+    pub(crate) rows: Vec<Row>,
+    /// Rows in the order in which their next packets are due.
+    queue: VecDeque<(Instant, u32)>,
+    cadence: Cadence,
+    flows: [Option<Flow>; 2],
+    events: Vec<EchoEvent>,
+    told: VecDeque<SweepEvent>,
+    undecided: u64,
+    /// When the last packet was decided.
+    decided_at: Option<Instant>,
+}
+
+impl Sweep {
+    /// A sweep over these addresses. `ports` are the sockets for IPv4 and IPv6; a family without one
+    /// must have no address here.
+    pub(crate) fn new(
+        plan: SweepPlan,
+        addresses: &[SocketAddr],
+        ports: [Option<&Arc<Port>>; 2],
+        start: Instant,
+    ) -> Self {
+        let row = |address: &SocketAddr| Row {
+            address: *address,
+            packets: Vec::with_capacity(plan.count.min(16) as usize),
+            responders: Vec::new(),
+            responders_left_out: 0,
+            open: plan.count,
+            ended: false,
+        };
+        let rows: Vec<Row> = addresses.iter().map(row).collect();
+        let queue = (0..rows.len()).filter_map(|row| Some((start, u32::try_from(row).ok()?)));
+        Sweep {
+            start,
+            queue: queue.collect(),
+            cadence: Cadence::new(start, plan.gap),
+            flows: ports.map(|port| port.map(Flow::open)),
+            events: Vec::new(),
+            told: VecDeque::new(),
+            undecided: u64::from(plan.count) * rows.len() as u64,
+            decided_at: None,
+            rows,
+            plan,
+        }
+    }
+
+    /// Packets that came for one of ours and were not believed.
+    pub(crate) fn suspects(&self) -> u64 {
+        self.flows.iter().flatten().map(Flow::suspects).sum()
+    }
+
+    /// By how much the plan had to be put off.
+    pub(crate) fn slipped(&self) -> Duration {
+        self.cadence.slipped()
+    }
+
+    /// The next event; `None` when everything is decided and the time to linger is over.
+    ///
+    /// # Errors
+    /// The engine or its runtime has ended.
+    pub(crate) async fn next(&mut self) -> Result<Option<SweepEvent>, PortError> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<SweepEvent>, PortError>> {
+        loop {
+            if let Some(event) = self.told.pop_front() {
+                return Poll::Ready(Ok(Some(event)));
+            }
+            for flow in self.flows.iter_mut().flatten() {
+                flow.flush(cx)?;
+            }
+            let sent = self.send_due(cx)?;
+            let heard = self.take_events(cx)?;
+            if !self.told.is_empty() {
+                continue;
+            }
+            if self.undecided == 0 {
+                let Some(decided) = self.decided_at else { return Poll::Ready(Ok(None)) };
+                let end = decided.checked_add(self.plan.linger);
+                let over = end.is_none_or(|end| self.poll_until(cx, end).is_ready());
+                if over {
+                    self.close();
+                    let rest = self.told.pop_front();
+                    return Poll::Ready(Ok(rest));
+                }
+                return Poll::Pending;
+            }
+            if !(sent || heard) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Waits on the timer of whichever socket there is.
+    fn poll_until(&self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        match self.flows.iter().flatten().next() {
+            Some(flow) => flow.poll_until(cx, until),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// Sends a batch of what is due. True if there may be more to do at once.
+    fn send_due(&mut self, cx: &mut Context<'_>) -> Result<bool, PortError> {
+        let Some(&(row_due, _)) = self.queue.front() else { return Ok(false) };
+        let due = row_due.max(self.cadence.due());
+        if self.poll_until(cx, due).is_pending() {
+            return Ok(false);
+        }
+        let now = crate::io::time::now();
+        let mut made = 0;
+        let mut blocked = false;
+        while made < BATCH && !blocked {
+            let Some(&(row_due, row)) = self.queue.front() else { break };
+            let planned = row_due.max(self.cadence.due());
+            if planned > now {
+                break;
+            }
+            blocked = !self.send_one(cx, row, planned)?;
+            if blocked {
+                break;
+            }
+            self.cadence.took(now);
+            self.queue.pop_front();
+            made += 1;
+            let count = self.plan.count as usize;
+            let left = self.rows.get(row as usize).is_some_and(|row| row.packets.len() < count);
+            if left {
+                // After a stall the row's own plan starts anew as well.
+                let late = now.saturating_duration_since(row_due);
+                let from = if late > self.plan.interval { now } else { row_due };
+                self.queue.push_back((from + self.plan.interval, row));
+            }
+        }
+        for flow in self.flows.iter_mut().flatten() {
+            flow.flush(cx)?;
+        }
+        Ok(made > 0)
+    }
+
+    /// Hands one packet to the socket of its family; false if that takes none at the moment.
+    fn send_one(
+        &mut self,
+        cx: &mut Context<'_>,
+        row: u32,
+        planned: Instant,
+    ) -> Result<bool, PortError> {
+        let Some(entry) = self.rows.get_mut(row as usize) else { return Ok(true) };
+        let family = usize::from(entry.address.is_ipv6());
+        let Some(flow) = self.flows.get_mut(family).and_then(Option::as_mut) else {
+            return Ok(true);
+        };
+        let number = entry.packets.len() as u64;
+        let mut outgoing = Outgoing::new(entry.address.ip(), self.plan.reply_timeout);
+        outgoing.size = self.plan.size;
+        outgoing.filler = self.plan.filler.clone();
+        outgoing.keep = self.plan.linger;
+        outgoing.many = self.plan.wish.broadcast && is_many(entry.address.ip());
+        outgoing.tag = u64::from(row) << 32 | number;
+        if !flow.push(cx, &outgoing, entry.address, &self.plan.wish)? {
+            return Ok(false);
+        }
+        let planned_ns = duration_ns(planned.saturating_duration_since(self.start));
+        entry.packets.push(EchoRecord::new(number, planned_ns));
+        Ok(true)
+    }
+
+    fn take_events(&mut self, cx: &mut Context<'_>) -> Result<bool, PortError> {
+        let mut events = std::mem::take(&mut self.events);
+        let mut heard = false;
+        for family in 0..self.flows.len() {
+            let Some(flow) = self.flows.get_mut(family).and_then(Option::as_mut) else { continue };
+            flow.poll_events(cx, &mut events)?;
+            heard |= !events.is_empty();
+            for event in events.drain(..) {
+                self.event(event);
+            }
+        }
+        self.events = events;
+        Ok(heard)
+    }
+
+    fn event(&mut self, event: EchoEvent) {
+        let tag = match &event {
+            EchoEvent::Decided { tag, .. }
+            | EchoEvent::Late { tag, .. }
+            | EchoEvent::Duplicate { tag, .. }
+            | EchoEvent::Duplicates { tag, .. } => *tag,
+        };
+        let (row_number, number) = ((tag >> 32) as usize, (tag & u64::from(u32::MAX)) as usize);
+        let Some(row) = self.rows.get_mut(row_number) else { return };
+        let Some(packet) = row.packets.get_mut(number) else { return };
+        let most = self.plan.limits.responders;
+        match event {
+            EchoEvent::Decided { fate, sent, .. } => {
+                let after = |at: Instant| duration_ns(at.saturating_duration_since(self.start));
+                packet.sent_ns = sent.map(after);
+                if let EchoFate::Answered(answer) = &fate
+                    && self.plan.wish.broadcast
+                {
+                    note(
+                        &mut row.responders,
+                        &mut row.responders_left_out,
+                        answer.from,
+                        answer.rtt,
+                        most,
+                    );
+                }
+                packet.fate = fate;
+                row.open -= 1;
+                self.undecided -= 1;
+                self.decided_at = Some(crate::io::time::now());
+            }
+            EchoEvent::Late { answer, .. } => packet.fate = EchoFate::Late(answer),
+            EchoEvent::Duplicate { from, rtt, .. } => {
+                packet.duplicates += 1;
+                if self.plan.wish.broadcast {
+                    note(&mut row.responders, &mut row.responders_left_out, from, rtt, most);
+                }
+            }
+            EchoEvent::Duplicates { count, .. } => packet.duplicates = count,
+        }
+        self.told.push_back(SweepEvent::Packet { row: row_number, number });
+        if row.open == 0 && !row.ended {
+            row.ended = true;
+            self.told.push_back(SweepEvent::Done { row: row_number });
+        }
+    }
+
+    /// Forgets what is still remembered; its duplicates are the last thing to be heard of.
+    pub(crate) fn close(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        for family in 0..self.flows.len() {
+            if let Some(flow) = self.flows.get_mut(family).and_then(Option::take) {
+                flow.close(&mut events);
+                for event in events.drain(..) {
+                    self.event(event);
+                }
+            }
+        }
+    }
+}
+
+impl Row {
+    /// An address to which nothing was sent.
+    pub(crate) fn nothing(address: SocketAddr) -> Self {
+        Row {
+            address,
+            packets: Vec::new(),
+            responders: Vec::new(),
+            responders_left_out: 0,
+            open: 0,
+            ended: true,
+        }
+    }
+}
+
+/// Notes who answered a packet that many may answer.
+fn note(
+    responders: &mut Vec<Responder>,
+    left_out: &mut u64,
+    from: IpAddr,
+    rtt: NetworkTime,
+    most: usize,
+) {
+    if let Some(known) = responders.iter_mut().find(|known| known.address == from) {
+        known.answers += 1;
+    } else if responders.len() < most {
+        responders.push(Responder::new(from, Some(rtt)));
+    } else {
+        *left_out += 1;
+    }
+}
+
+/// Whether an address may stand for several hosts, as far as it tells by itself: the broadcast address
+/// of a network looks like any other.
+fn is_many(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(address) => address.is_multicast(),
+    }
+}

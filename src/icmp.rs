@@ -8,10 +8,12 @@ mod describe;
 #[cfg(all(feature = "icmp", target_os = "linux"))]
 mod engine;
 mod expect;
+pub mod mtu;
 #[cfg(all(feature = "icmp", target_os = "linux"))]
 mod prober;
 mod report;
 mod stats;
+pub mod trace;
 
 pub use config::{DontFragment, EchoOptions, IcmpConfig, IcmpLimits, Payload};
 #[cfg(all(feature = "icmp", target_os = "linux"))]

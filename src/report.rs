@@ -7,6 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::icmp::IcmpReport;
+use crate::icmp::mtu::MtuReport;
+use crate::icmp::trace::TraceReport;
 use crate::tcp::{TcpReport, UnixReport};
 
 /// A report of any kind, typed or erased.
@@ -42,6 +44,10 @@ pub enum Report {
     Unix(Box<UnixReport>),
     /// Of the ICMP prober.
     Icmp(Box<IcmpReport>),
+    /// Of a trace of the path.
+    Trace(Box<TraceReport>),
+    /// Of a discovery of the path MTU.
+    Mtu(Box<MtuReport>),
 }
 
 impl Report {
@@ -50,6 +56,8 @@ impl Report {
             Report::Tcp(report) => &**report,
             Report::Unix(report) => &**report,
             Report::Icmp(report) => &**report,
+            Report::Trace(report) => &**report,
+            Report::Mtu(report) => &**report,
         }
     }
 }
@@ -86,6 +94,8 @@ impl Serialize for Report {
             Report::Tcp(report) => report.serialize(serializer),
             Report::Unix(report) => report.serialize(serializer),
             Report::Icmp(report) => report.serialize(serializer),
+            Report::Trace(report) => report.serialize(serializer),
+            Report::Mtu(report) => report.serialize(serializer),
         }
     }
 }

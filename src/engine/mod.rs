@@ -4,5 +4,9 @@
 pub mod cadence;
 #[cfg(feature = "icmp")]
 pub mod echo;
+#[cfg(feature = "icmp")]
+pub mod mtu;
 #[cfg(feature = "script")]
 pub mod script;
+#[cfg(feature = "icmp")]
+pub mod trace;

@@ -91,8 +91,10 @@ fn ip(arguments: &str) -> String {
     run_command(Command::new("ip").args(arguments.split_whitespace()), "")
 }
 
-/// The labs of processes that are no more.
-fn remove_leftovers() {
+/// Removes the namespaces of labs whose processes are no more, and returns their names. Each new
+/// [`Lab`] does so first.
+pub fn remove_leftovers() -> Vec<String> {
+    let mut removed = Vec::new();
     for entry in std::fs::read_dir(NAMESPACES).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
@@ -100,8 +102,20 @@ fn remove_leftovers() {
         if is_over {
             // Another test may be at the same.
             _ = Command::new("ip").args(["netns", "delete", &name]).output();
+            removed.push(name);
         }
     }
+    removed
+}
+
+/// The namespaces of all labs of this process that exist.
+pub fn existing() -> Vec<String> {
+    let own = format!("{PREFIX}{}-", std::process::id());
+    let entries = std::fs::read_dir(NAMESPACES).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with(&own)).collect();
+    names.sort();
+    names
 }
 
 impl Lab {
@@ -182,6 +196,11 @@ impl Namespace {
     /// Its name, as `ip netns` knows it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The word that it was made with.
+    pub fn word(&self) -> &str {
+        &self.word
     }
 
     /// Runs `ip` with these arguments inside, and returns what it prints.
@@ -308,6 +327,16 @@ impl Device {
             other_end.mac_text(),
             self.name
         ));
+    }
+
+    /// Its index in its namespace (netdevice(7)).
+    ///
+    /// # Panics
+    ///
+    /// It is gone.
+    pub fn index(&self) -> u32 {
+        let index = self.namespace.run(|| sys::interface_index(&self.name));
+        index.unwrap_or_else(|error| panic!("{}: {error}", self.name)).cast_unsigned()
     }
 
     fn offloads_off(&self) {

@@ -11,8 +11,11 @@ use crate::echo;
 /// Between two batches.
 const TURN: Duration = Duration::from_micros(500);
 
+/// What is made up for.
+const STALL: Duration = Duration::from_millis(10);
+
 /// Sends frames through a device, as many a second as said, in batches half a millisecond apart. After
-/// a stall it goes on at the rate and does not catch up. Returns how long it took.
+/// a stall of more than 10 ms it goes on at the rate and does not catch up. Returns how long it took.
 ///
 /// # Panics
 ///
@@ -38,7 +41,8 @@ pub fn blast(
         let now = Instant::now();
         match next.checked_duration_since(now) {
             Some(left) => std::thread::sleep(left),
-            None => next = now,
+            None if now.duration_since(next) > STALL => next = now,
+            None => {}
         }
     }
     began.elapsed()

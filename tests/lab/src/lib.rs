@@ -39,8 +39,11 @@ pub mod echo;
 pub mod leakcheck;
 pub mod marks;
 pub mod netlab;
+pub mod ping;
 pub mod program;
 mod pump;
+pub mod responder;
+pub mod scenario;
 mod set;
 
 pub use capture::Capture;
@@ -50,4 +53,5 @@ pub use marks::Marks;
 pub use netlab::{Lines, Net, Topology};
 pub use program::{Passage, Passing, Program, Rules, Subject};
 pub use pump::Health;
+pub use responder::Responder;
 pub use set::{BadSet, Set};

@@ -24,15 +24,30 @@ pub fn blast(
     device: &Device,
     per_second: u32,
     count: u64,
-    mut frame: impl FnMut(u64) -> Vec<u8>,
+    frame: impl FnMut(u64) -> Vec<u8>,
 ) -> Duration {
+    let began = Instant::now();
+    paced(device, per_second, frame, |sent| count - sent);
+    began.elapsed()
+}
+
+/// Sends frames at a rate for as long as `left` says, given how many were sent, that some are left.
+pub(crate) fn paced(
+    device: &Device,
+    per_second: u32,
+    mut frame: impl FnMut(u64) -> Vec<u8>,
+    left: impl Fn(u64) -> u64,
+) {
     assert!(per_second > 0, "a rate of 0 never ends");
     let trunk = Trunk::open_incoming(device);
-    let began = Instant::now();
-    let (mut next, mut sent, mut allowed) = (began, 0, 0.0);
-    while sent < count {
+    let (mut next, mut sent, mut allowed) = (Instant::now(), 0, 0.0);
+    loop {
+        let rest = left(sent);
+        if rest == 0 {
+            return;
+        }
         allowed += f64::from(per_second) * TURN.as_secs_f64();
-        let batch = (allowed as u64).min(count - sent);
+        let batch = (allowed as u64).min(rest);
         allowed -= batch as f64;
         let frames: Vec<_> = (sent..sent + batch).map(&mut frame).collect();
         trunk.send_all(&frames).expect("the device takes it");
@@ -45,7 +60,6 @@ pub fn blast(
             None => {}
         }
     }
-    began.elapsed()
 }
 
 /// The frame of echo request number `number`, from one end of a wire to a target behind the other:

@@ -33,6 +33,7 @@
 #![cfg(target_os = "linux")]
 
 pub mod blast;
+pub mod busy;
 pub mod capture;
 pub mod delayline;
 pub mod echo;
@@ -46,6 +47,7 @@ pub mod responder;
 pub mod scenario;
 mod set;
 
+pub use busy::{Flood, Hogs};
 pub use capture::Capture;
 pub use delayline::{Carried, DelayLine, Held};
 pub use leakcheck::LeakCheck;

@@ -1,6 +1,8 @@
 //! Runs the lab by hand.
 #![allow(clippy::exhaustive_structs, reason = "a program, not a library")]
 
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -18,6 +20,11 @@ clean  removes what labs that were killed have left behind
 
 Networks need root.";
 
+/// Prints text; whoever reads it may have seen enough.
+fn print(text: &str) {
+    _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -28,11 +35,11 @@ fn main() -> ExitCode {
         ["list"] => list(&scenario::folder()),
         ["list", folder] => list(&PathBuf::from(folder)),
         ["clean"] => {
-            netns::remove_leftovers().iter().for_each(|name| println!("removed {name}"));
+            netns::remove_leftovers().iter().for_each(|name| print(&format!("removed {name}")));
             Ok(true)
         }
         ["help" | "-h" | "--help"] => {
-            println!("{USAGE}");
+            print(USAGE);
             Ok(true)
         }
         _ => Err(USAGE.to_owned()),
@@ -50,27 +57,32 @@ fn main() -> ExitCode {
 fn list(folder: &Path) -> Result<bool, String> {
     let files =
         scenario::files(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut text = String::new();
     for path in files {
         let scenario = Scenario::load(&path)?;
         let rows = scenario.rows.join(" ");
-        println!("{}\n    {} {rows}", path.display(), scenario.about);
+        _ = writeln!(text, "{}\n    {} {rows}", path.display(), scenario.about);
     }
+    print(&text);
     Ok(true)
 }
 
 fn run(path: &Path) -> Result<bool, String> {
     let scenario = Scenario::load(path)?;
-    println!("{}: {}", path.display(), scenario.about);
     let ran =
         scenario::run(&scenario, "run", "ping", &ping).ok_or("no network can be made here")?;
+    let mut text = format!("{}: {}\n", path.display(), scenario.about);
     for one in &ran {
-        println!("  {}: {}", one.target, one.summary());
+        _ = writeln!(text, "  {}: {}", one.target, one.summary());
         for (number, packet) in one.outcome.packets.iter().enumerate() {
             let rtt = packet.rtt.map_or(String::new(), |rtt| format!(" {rtt:?}"));
             let from = packet.from.map_or(String::new(), |from| format!(" from {from}"));
-            println!("    {number}: {}{rtt}{from}", packet.fate);
+            _ = writeln!(text, "    {number}: {}{rtt}{from}", packet.fate);
         }
-        one.wrong.iter().for_each(|wrong| println!("  WRONG: {wrong}"));
+        for wrong in &one.wrong {
+            _ = writeln!(text, "  WRONG: {wrong}");
+        }
     }
+    print(&text);
     Ok(ran.iter().all(|one| one.wrong.is_empty()))
 }

@@ -1,5 +1,5 @@
 //! Networks: a client, routers, a server, both families, on top of
-//! [`Lab`](netsonde_support::Lab).
+//! [`Lab`].
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

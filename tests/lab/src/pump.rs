@@ -115,7 +115,7 @@ struct Shared {
     statistics: Mutex<Vec<Statistics>>,
 }
 
-/// What a [`Pump`] has had to do with.
+/// How a delay line or a responder is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// Whether it runs before all ordinary threads (`SCHED_FIFO`).

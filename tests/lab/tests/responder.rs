@@ -10,7 +10,7 @@ use netsonde_lab::blast::{blast, echo_request};
 use netsonde_lab::echo::{self, Echo};
 use netsonde_lab::netlab::address;
 use netsonde_lab::responder::{Answer, Broken, mpls};
-use netsonde_lab::{Capture, Marks, Net, Responder, Topology};
+use netsonde_lab::{Capture, Flood, Hogs, Marks, Net, Responder, Topology};
 use netsonde_support::packet::{self, Ip, Trunk};
 
 /// Each of these tests wants the machine for itself.
@@ -220,4 +220,35 @@ fn a_flood_is_as_fast_as_told_and_the_capture_keeps_up() {
         assert!(reached <= 1.05 * f64::from(rate), "never faster than told");
         assert_eq!((seen, lost), (COUNT, 0));
     }
+}
+
+#[test]
+fn among_forged_replies_and_busy_threads_the_truth_is_told() {
+    let _turn = turn();
+    let Some(net) = Net::build("among", &Topology::stub()) else { return };
+    let responder = Responder::right(&net.far, ms(5));
+    let (target, source) = (net.target[1], address(0, 1)[1]);
+    let (near, far) = (net.near.mac, net.far.mac);
+    let flood = Flood::start(&net.far, 20_000, move |number| {
+        // Every identifier but the right one.
+        let id = (number as u16) | 1;
+        let body = echo::message(target, source, false, id, number as u16, b"forged!!");
+        echo::frame(near, far, &packet::ip(target, source, packet::ICMPV6, 64, &body))
+    });
+    let hogs = Hogs::start(4);
+    let (marks, frames) = ask(&net, target, 200);
+    drop(hogs);
+    let mut late: Vec<_> = responder.log().iter().filter_map(|answer| answer.held).collect();
+    late.sort_unstable();
+    println!(
+        "{} a second beside 4 busy threads, held {:?}",
+        flood.rate() as u64,
+        late[late.len() / 2]
+    );
+    assert_eq!(late.len(), 200);
+    assert!(flood.sent() > 0 && frames.len() > 1000, "{} came", frames.len());
+    for number in 0..200 {
+        assert!(marks.echo_rtt(ID, number, target).unwrap() >= ms(5));
+    }
+    assert_eq!(marks.echoes.values().filter(|echo| !echo.requests.is_empty()).count(), 200);
 }

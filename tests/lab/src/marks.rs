@@ -14,12 +14,15 @@ pub type EchoKey = (IpAddr, u16, u16);
 /// A connection or an exchange of datagrams: this end, the other end.
 pub type Flow = (SocketAddr, SocketAddr);
 
+/// So many stray replies are kept.
+const STRAYS: usize = 100_000;
+
 /// The stamps of an echo, in the order of the wire. One that was used more than once has several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EchoMarks {
     /// When requests left.
     pub requests: Vec<SystemTime>,
-    /// When replies came in, whatever was wrong with them.
+    /// When replies came in, whatever else was wrong with them.
     pub replies: Vec<SystemTime>,
 }
 
@@ -100,6 +103,10 @@ pub struct Marks {
     pub udp: HashMap<Flow, UdpMarks>,
     /// ICMP errors.
     pub errors: Vec<ErrorMark>,
+    /// Replies to nothing that was asked before, such as forged ones: the first 100,000.
+    pub strays: Vec<(EchoKey, SystemTime)>,
+    /// How many of them there were.
+    pub stray_count: u64,
     /// Frames that were looked at.
     pub frames: u64,
     /// Frames without a stamp of the kernel's, which then is that of reading.
@@ -130,7 +137,15 @@ impl Marks {
             self.echoes.entry(key).or_default().requests.push(seen.at);
         } else if !seen.outgoing && !echo.is_request {
             let key = (echo.ip.source, echo.id, echo.seq);
-            self.echoes.entry(key).or_default().replies.push(seen.at);
+            if let Some(echo) = self.echoes.get_mut(&key) {
+                echo.replies.push(seen.at);
+                return;
+            }
+            // A flood of them must not take all memory.
+            self.stray_count += 1;
+            if self.strays.len() < STRAYS {
+                self.strays.push((key, seen.at));
+            }
         }
     }
 
@@ -235,6 +250,12 @@ mod tests {
         assert_eq!(marks.echo_rtt(1, 2, two), Some(Duration::from_millis(3)));
         assert_eq!(marks.echoes[&(two, 1, 2)].replies.len(), 2);
         assert_eq!(marks.echo_rtt(1, 3, two), None);
+        // A reply to nothing.
+        note(&mut marks, 14, false, ICMP, &echo::message(two, one, false, 1, 9, b""));
+        assert_eq!(
+            (marks.strays[..].to_vec(), marks.stray_count),
+            (vec![((two, 1, 9), at(14))], 1)
+        );
         // Requests of the other side are none of ours.
         note(&mut marks, 15, false, ICMP, &echo::message(two, one, true, 1, 3, b""));
         assert_eq!(marks.echoes.len(), 1);
@@ -242,7 +263,7 @@ mod tests {
         note(&mut marks, 16, false, ICMP, &packet::icmp(3, 13, [0; 4], &quote[..28]));
         let error = marks.errors[0];
         assert_eq!((error.kind, error.code, error.about), (3, 13, Some((two, 1, 2))));
-        assert_eq!(marks.frames, 5);
+        assert_eq!(marks.frames, 6);
     }
 
     #[test]

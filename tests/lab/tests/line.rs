@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use netsonde_lab::blast::{blast, echo_request};
 use netsonde_lab::netlab::{address, softnet_dropped};
 use netsonde_lab::{Capture, Carried, Held, Marks, Net, Program, Set, Subject, Topology};
+use netsonde_support::packet::run_first;
 
 /// Each of these tests wants the machine for itself.
 static TURN: Mutex<()> = Mutex::new(());
@@ -36,7 +37,12 @@ fn echoes(net: &Net, family: usize, rate: u32, count: u64, wait: Duration) -> (M
     _ = net.line().log();
     let (source, target) = (address(0, 1)[family], net.target[family]);
     let wire = (&net.near, &net.far);
-    blast(&net.near, rate, count, |number| echo_request(wire, source, target, ID, number));
+    let send = || {
+        // As the line itself: what else the machine has to do must not make gaps.
+        run_first();
+        blast(&net.near, rate, count, |number| echo_request(wire, source, target, ID, number));
+    };
+    std::thread::scope(|scope| scope.spawn(send).join().unwrap());
     std::thread::sleep(wait);
     capture.settle();
     let marks = capture.end();
@@ -65,18 +71,20 @@ fn spread(mut values: Vec<Duration>) -> Spread {
     Spread { p50: at(50), p99: at(99), max: at(100) }
 }
 
-/// Up to three times, since other work on the machine spoils a measurement of microseconds.
-fn gate(what: &str, limits: (Duration, Duration), measure: impl Fn() -> Vec<Duration>) {
+/// Up to three times, since other work on the machine spoils a measurement of microseconds; `None` is
+/// none at all.
+fn gate(what: &str, limits: (Duration, Duration), measure: impl Fn() -> Option<Vec<Duration>>) {
     let mut seen = Vec::new();
     for _ in 0..3 {
-        let Spread { p50, p99, max } = spread(measure());
+        let Some(values) = measure() else { continue };
+        let Spread { p50, p99, max } = spread(values);
         println!("{what}: p50 {p50:?}, p99 {p99:?}, max {max:?}");
         if p50 <= limits.0 && p99 <= limits.1 {
             return;
         }
         seen.push((p50, p99));
     }
-    panic!("{what}: above {limits:?} three times: {seen:?}");
+    panic!("{what}: three times above {limits:?} or no measurement: {seen:?}");
 }
 
 #[test]
@@ -103,7 +111,7 @@ fn a_path_of_20_ms_takes_20_ms() {
             let Spread { p50, p99, max } = spread(rest);
             println!("capture beyond both holds: p50 {p50:?}, p99 {p99:?}, max {max:?}");
             assert!(p50 <= ms(1) / 10, "the log and the capture disagree: {p50:?}");
-            late
+            Some(late)
         });
     }
 }
@@ -230,11 +238,9 @@ fn a_script_may_rewrite() {
     let Some(net) = line("script", Program::default(), back) else { return };
     let (marks, _) = echoes(&net, 0, 500, 20, ms(50));
     for number in 0..20 {
-        let came = |number| {
-            let echo = marks.echoes.get(&key(net.target[0], number));
-            echo.is_some_and(|echo| !echo.replies.is_empty())
-        };
-        let (as_sent, other) = (came(number), came(number ^ 0xff));
+        let as_sent = marks.echo_rtt(ID, number, net.target[0]).is_some();
+        let other = key(net.target[0], u64::from(number ^ 0xff));
+        let other = marks.strays.iter().any(|(key, _)| *key == other);
         assert_eq!((as_sent, other), (number % 2 == 0, number % 2 == 1), "{number}");
     }
 }
@@ -276,15 +282,18 @@ fn ten_thousand_in_flight_are_all_captured() {
             let last = marks.echoes[&key(target, COUNT - 1)].requests[0];
             let took = last.duration_since(first).unwrap();
             let rate = COUNT as f64 / took.as_secs_f64();
-            println!("{most:?} in flight, {rate:.0} a second, {dropped} lost on the machine");
+            println!(
+                "{} in flight, {rate:.0} a second, {dropped} lost on the machine",
+                most.unwrap_or(0)
+            );
             let late: Vec<_> = log.iter().filter_map(Held::lateness).collect();
             let enough = most.is_some_and(|most| most as u64 >= FLIGHT) && rate >= 30_000.0;
             if dropped > 0 || !enough {
-                // A machine that is busy with other things: no measurement.
-                return vec![Duration::MAX];
+                // The machine is busy with other things.
+                return None;
             }
             assert_eq!(late.len() as u64, 2 * COUNT);
-            late
+            Some(late)
         });
     }
 }

@@ -4,7 +4,7 @@
 set -eu
 
 packages="postfix dovecot-imapd dovecot-pop3d postgresql redis-server nginx haproxy openssh-server
-nftables iproute2 openssl"
+nftables iproute2 openssl iputils-ping fping"
 
 missing=
 for package in $packages; do

@@ -28,14 +28,14 @@
 //! # }
 //! ```
 
-use std::cell::Cell;
 use std::fs::File;
 use std::io::Write;
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::skip::{require_command, require_root};
 use crate::sys;
@@ -51,8 +51,8 @@ const NAMESPACES: &str = "/run/netns";
 pub struct Lab {
     prefix: String,
     number: u8,
-    links: Cell<u8>,
-    names: std::cell::RefCell<Vec<String>>,
+    links: AtomicU8,
+    names: Mutex<Vec<String>>,
 }
 
 /// A network namespace of a [`Lab`].
@@ -91,8 +91,10 @@ fn ip(arguments: &str) -> String {
     run_command(Command::new("ip").args(arguments.split_whitespace()), "")
 }
 
-/// The labs of processes that are no more.
-fn remove_leftovers() {
+/// Removes the namespaces of labs whose processes are no more, and returns their names. Each new
+/// [`Lab`] does so first.
+pub fn remove_leftovers() -> Vec<String> {
+    let mut removed = Vec::new();
     for entry in std::fs::read_dir(NAMESPACES).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
@@ -100,8 +102,20 @@ fn remove_leftovers() {
         if is_over {
             // Another test may be at the same.
             _ = Command::new("ip").args(["netns", "delete", &name]).output();
+            removed.push(name);
         }
     }
+    removed
+}
+
+/// The namespaces of all labs of this process that exist.
+pub fn existing() -> Vec<String> {
+    let own = format!("{PREFIX}{}-", std::process::id());
+    let entries = std::fs::read_dir(NAMESPACES).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with(&own)).collect();
+    names.sort();
+    names
 }
 
 impl Lab {
@@ -115,7 +129,7 @@ impl Lab {
         remove_leftovers();
         let number = COUNT.fetch_add(1, Ordering::Relaxed) as u8;
         let prefix = format!("{PREFIX}{}-{number}-{word}-", std::process::id());
-        Some(Self { prefix, number, links: Cell::new(0), names: Vec::new().into() })
+        Some(Self { prefix, number, links: AtomicU8::new(0), names: Mutex::default() })
     }
 
     /// A new namespace, its loopback up, IPv6 addresses usable at once.
@@ -126,7 +140,7 @@ impl Lab {
     pub fn namespace(&self, word: &str) -> Namespace {
         let name = format!("{}{word}", self.prefix);
         ip(&format!("netns add {name}"));
-        self.names.borrow_mut().push(name.clone());
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
         let namespace = Namespace { name, word: word.to_owned() };
         for scope in ["all", "default"] {
             namespace.sysctl(&format!("ipv6/conf/{scope}/accept_dad"), "0");
@@ -144,11 +158,11 @@ impl Lab {
     ///
     /// It cannot be made, for instance because there is one already.
     pub fn link(&self, one: (&Namespace, &str), other: (&Namespace, &str)) -> (Device, Device) {
-        self.links.set(self.links.get() + 1);
+        let number = self.links.fetch_add(1, Ordering::Relaxed) + 1;
         let device = |from: &Namespace, to: &Namespace, end: u8| Device {
             namespace: from.clone(),
             name: format!("to-{}", to.word).chars().take(15).collect(),
-            mac: [2, 0, 0, self.number, self.links.get(), end],
+            mac: [2, 0, 0, self.number, number, end],
         };
         let (first, second) = (device(one.0, other.0, 1), device(other.0, one.0, 2));
         one.0.ip(&format!(
@@ -172,7 +186,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for name in self.names.borrow().iter() {
+        for name in self.names.get_mut().unwrap_or_else(PoisonError::into_inner) {
             _ = Command::new("ip").args(["netns", "delete", name]).output();
         }
     }
@@ -182,6 +196,11 @@ impl Namespace {
     /// Its name, as `ip netns` knows it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The word that it was made with.
+    pub fn word(&self) -> &str {
+        &self.word
     }
 
     /// Runs `ip` with these arguments inside, and returns what it prints.
@@ -308,6 +327,16 @@ impl Device {
             other_end.mac_text(),
             self.name
         ));
+    }
+
+    /// Its index in its namespace (netdevice(7)).
+    ///
+    /// # Panics
+    ///
+    /// It is gone.
+    pub fn index(&self) -> u32 {
+        let index = self.namespace.run(|| sys::interface_index(&self.name));
+        index.unwrap_or_else(|error| panic!("{}: {error}", self.name)).cast_unsigned()
     }
 
     fn offloads_off(&self) {

@@ -1,6 +1,8 @@
 //! The few system calls that neither std nor socket2 wraps.
 #![allow(unsafe_code)]
 
+pub(crate) mod batch;
+
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;

@@ -131,8 +131,9 @@ fn a_capture_shows_the_handshake_with_stamps() {
     let (client, server) = (lab.namespace("client"), lab.namespace("server"));
     let (near, _far) = lab.link((&client, "10.2.0.1/24"), (&server, "10.2.0.2/24"));
     let _service = serve(&server, SERVER);
-    let tap = Tap::open(&near);
+    // Hosts say hello to their groups at any time.
     let before = SystemTime::now();
+    let tap = Tap::open(&near);
     let mut stream = connect(&client, SERVER, SOON).unwrap();
     stream.write_all(b"payload").unwrap();
     let frames = tap.receive_until(SOON, |frame| {

@@ -21,12 +21,14 @@
 //! ```
 
 mod tap;
+mod trunk;
 mod wire;
 
 use std::net::IpAddr;
 use std::time::SystemTime;
 
 pub use tap::Tap;
+pub use trunk::{Seen, Statistics, Trunk, run_first};
 pub use wire::{Passage, Responder, Wire};
 
 /// IP protocol number.
@@ -238,29 +240,21 @@ pub struct Frame {
     pub bytes: Vec<u8>,
 }
 
-impl Frame {
-    /// The IP packet in it.
-    pub fn packet(&self) -> Option<&[u8]> {
-        let kind = self.bytes.get(12..ETHERNET_HEADER)?;
-        let kind = u16::from_be_bytes(kind.try_into().ok()?);
-        (kind == ETHERTYPE_IPV4 || kind == ETHERTYPE_IPV6).then(|| &self.bytes[ETHERNET_HEADER..])
-    }
-
-    /// The header of the IP packet in it.
-    pub fn ip(&self) -> Option<Ip> {
-        let packet = self.packet()?;
+impl Ip {
+    /// Reads the header of an IP packet.
+    pub fn parse(packet: &[u8]) -> Option<Self> {
         let v4 = |at: usize| Some(IpAddr::from(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?));
         let v6 =
             |at: usize| Some(IpAddr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?));
         match packet.first()? >> 4 {
-            4 => Some(Ip {
+            4 => Some(Self {
                 source: v4(12)?,
                 destination: v4(16)?,
                 protocol: packet[9],
                 ttl: packet[8],
                 header: usize::from(packet[0] & 15) * 4,
             }),
-            6 => Some(Ip {
+            6 => Some(Self {
                 source: v6(8)?,
                 destination: v6(24)?,
                 protocol: packet[6],
@@ -270,16 +264,39 @@ impl Frame {
             _ => None,
         }
     }
+}
+
+/// The IP packet in an Ethernet frame.
+pub fn packet_of(frame: &[u8]) -> Option<&[u8]> {
+    let kind = frame.get(12..ETHERNET_HEADER)?;
+    let kind = u16::from_be_bytes(kind.try_into().ok()?);
+    (kind == ETHERTYPE_IPV4 || kind == ETHERTYPE_IPV6).then(|| &frame[ETHERNET_HEADER..])
+}
+
+/// What an IP packet carries.
+pub fn payload_of(packet: &[u8]) -> Option<&[u8]> {
+    // Short frames are padded: the packet says where it ends.
+    let end = match packet.first()? >> 4 {
+        4 => usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?])),
+        _ => 40 + usize::from(u16::from_be_bytes([*packet.get(4)?, *packet.get(5)?])),
+    };
+    packet.get(Ip::parse(packet)?.header..end.min(packet.len()))
+}
+
+impl Frame {
+    /// The IP packet in it.
+    pub fn packet(&self) -> Option<&[u8]> {
+        packet_of(&self.bytes)
+    }
+
+    /// The header of the IP packet in it.
+    pub fn ip(&self) -> Option<Ip> {
+        Ip::parse(self.packet()?)
+    }
 
     /// What the IP packet carries.
     pub fn payload(&self) -> Option<&[u8]> {
-        let packet = self.packet()?;
-        // Short frames are padded: the packet says where it ends.
-        let end = match packet.first()? >> 4 {
-            4 => usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?])),
-            _ => 40 + usize::from(u16::from_be_bytes([*packet.get(4)?, *packet.get(5)?])),
-        };
-        packet.get(self.ip()?.header..end.min(packet.len()))
+        payload_of(self.packet()?)
     }
 
     /// The TCP segment in it.

@@ -297,3 +297,31 @@ fn ten_thousand_in_flight_are_all_captured() {
         });
     }
 }
+
+#[test]
+fn a_burst_of_ten_thousand_passes_a_path_of_20_ms() {
+    const COUNT: u64 = 10_000;
+    let _turn = turn();
+    let Some(net) = line("burst", Program::delay(ms(10)), Program::delay(ms(10))) else { return };
+    for family in [0, 1] {
+        let target = net.target[family];
+        // Late it may be: no line sends as fast as a burst comes. Nothing may be missing.
+        gate(&format!("lateness in a burst, {target}"), (ms(200), ms(400)), || {
+            let before = softnet_dropped();
+            let (marks, log) = echoes(&net, family, 1_000_000, COUNT, ms(300));
+            let dropped = softnet_dropped() - before;
+            let echoes = |number| &marks.echoes[&key(target, number)];
+            let first = echoes(0).requests[0];
+            let took = echoes(COUNT - 1).requests[0].duration_since(first).unwrap();
+            let answered = (0..COUNT).filter(|number| echoes(*number).rtt().is_some()).count();
+            println!(
+                "{COUNT} sent in {took:?}, {answered} answered, {dropped} lost on the machine"
+            );
+            if dropped > 0 {
+                return None;
+            }
+            assert_eq!((answered as u64, log.len() as u64), (COUNT, 2 * COUNT));
+            Some(log.iter().filter_map(Held::lateness).collect())
+        });
+    }
+}

@@ -1,4 +1,8 @@
 //! The only place that names the runtime, sockets and the TLS library.
+#![cfg_attr(
+    not(feature = "tcp"),
+    allow(dead_code, unused_imports, reason = "some of what all probers share is for TCP alone")
+)]
 
 #[cfg(feature = "tcp")]
 pub(crate) mod connect;

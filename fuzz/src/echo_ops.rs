@@ -581,7 +581,7 @@ impl Run {
         let mut local = 0;
         while let Some((flow, event)) = self.engine.poll_event() {
             let (tag, event) = match event {
-                EchoEvent::Decided { tag, fate } => {
+                EchoEvent::Decided { tag, fate, .. } => {
                     assert!(self.decided.insert(tag), "decided twice");
                     local += u64::from(fate == EchoFate::LostLocally);
                     (tag, fate_told(&fate))

@@ -88,7 +88,8 @@ impl Default for IcmpConfig {
 #[expect(clippy::exhaustive_structs, reason = "a configuration struct is its own builder")]
 pub struct EchoOptions {
     /// Bytes of payload behind the eight bytes of the echo header, 0 to 65,507. Default 56, as ping
-    /// has it. Below 16 there is no room for the whole cookie, and answers match weakly.
+    /// has it. Below 8 there is no room for the whole cookie, and answers match weakly; below 16 a late
+    /// answer to a packet that is long forgotten cannot be told from a foreign one.
     pub size: u32,
     /// What fills the payload behind the cookie.
     pub payload: Payload,

@@ -27,7 +27,6 @@ pub(crate) use std::os::fd::AsFd as AsSocket;
 #[cfg(windows)]
 pub(crate) use std::os::windows::io::AsSocket;
 pub(in crate::io) use sys::queue_icmp_errors;
-#[cfg(feature = "tcp")]
 pub(in crate::io) use sys::{
     BUFFER_OVERHEAD, bind_address_no_port, bind_device, open_stream, set_congestion_control,
     set_mark, set_traffic_class, take_icmp_error,

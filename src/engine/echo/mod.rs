@@ -198,8 +198,7 @@ impl Received {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum EchoEvent {
-    /// The fate of a packet. Each has exactly one such event; if its flow is closed before, the fate is
-    /// [`EchoFate::Pending`].
+    /// The fate of a packet. Each has exactly one such event, unless its flow is closed before.
     Decided {
         /// The packet's.
         tag: u64,
@@ -337,19 +336,38 @@ impl EchoEngine {
         FlowId(index, generation)
     }
 
-    /// Ends a flow: its packets are forgotten, also those that wait. The last things it tells are what is
-    /// not decided and the numbers of duplicates. Events that are there already still come.
+    /// Decides the packets of a flow whose answers wait for a send stamp, without it.
+    pub fn settle(&mut self, flow: FlowId) {
+        for index in self.indices(flow) {
+            if self.slots.get(index).is_some_and(|slot| slot.state == State::Held) {
+                self.release(index);
+            }
+        }
+    }
+
+    /// The packets of a flow that have left and are not decided: their tags and when they left.
+    #[must_use]
+    pub fn undecided(&self, flow: FlowId) -> Vec<(u64, Instant)> {
+        let slots = self.indices(flow).into_iter().filter_map(|index| self.slots.get(index));
+        let waiting = slots.filter(|slot| slot.state == State::Waiting);
+        waiting.filter_map(|slot| Some((slot.tag, slot.departure.as_ref()?.before.mono))).collect()
+    }
+
+    fn indices(&self, flow: FlowId) -> Vec<u32> {
+        let first = self.slots.flow(flow.0, flow.1).map_or(timers::NONE, |flow| flow.first);
+        let slot = |index: &u32| self.slots.get(*index).map(|slot| slot.flow_next);
+        let known = |index: &u32| self.slots.get(*index).is_some();
+        std::iter::successors(Some(first), slot).take_while(known).collect()
+    }
+
+    /// Ends a flow: its packets are forgotten, also those that wait. The last thing it tells of each is
+    /// the number of duplicates. Events that are there already still come.
     pub fn close(&mut self, flow: FlowId) {
         let Some(state) = self.slots.flow(flow.0, flow.1) else { return };
         let mut next = state.first;
         while let Some(slot) = self.slots.get(next) {
             let index = next;
             next = slot.flow_next;
-            match slot.state {
-                State::Held => self.release(index),
-                State::Prepared | State::Waiting => self.decided(index, EchoFate::Pending),
-                State::Free | State::Answered | State::Unanswered => {}
-            }
             self.forget(index);
         }
         self.slots.close(flow.0);
@@ -400,7 +418,7 @@ impl EchoEngine {
         }
         let (index, generation) = self.slots.take(flow.0).ok_or(PrepareError::Full)?;
         let ticket = self.ticket(index, generation);
-        if let Some(slot) = self.slots.get_mut(index) {
+        if let Some(slot) = self.slots.at_mut(index) {
             slot.destination = outgoing.destination;
             slot.size = outgoing.size;
             slot.filler = outgoing.filler.clone();
@@ -448,7 +466,7 @@ impl EchoEngine {
     /// The send stamp of a packet. `not_before_ns` is the stamp of the packet that was sent just before
     /// it in the same call, if there is one: this one left after it.
     pub fn transmit_stamp(&mut self, slot: u32, stamp: Stamp, not_before_ns: Option<i64>) {
-        let held = match self.slots.get_mut(slot) {
+        let held = match self.slots.at_mut(slot) {
             Some(slot) => {
                 let Some(departure) = &mut slot.departure else { return };
                 if departure.stamp.is_some() || !departure.admits(stamp) {
@@ -497,7 +515,7 @@ impl EchoEngine {
     /// Decides what is due. Whatever has come in must have been handed over before.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(index) = self.slots.due(now) {
-            let Some(slot) = self.slots.get_mut(index) else { continue };
+            let Some(slot) = self.slots.at_mut(index) else { continue };
             match slot.state {
                 State::Waiting => {
                     let sent = slot.departure.as_ref().map(|departure| departure.before.mono);
@@ -570,7 +588,7 @@ impl EchoEngine {
                 return Err(if stale { why } else { self.suspect(index, why) });
             }
         };
-        let Some(slot) = self.slots.get_mut(index) else { return Err(Stray::Unmatched) };
+        let Some(slot) = self.slots.at_mut(index) else { return Err(Stray::Unmatched) };
         let answer = reply.answer(weak);
         match slot.state {
             State::Waiting if self.setup.send_stamps && slot.lacks_stamp() => {
@@ -587,7 +605,7 @@ impl EchoEngine {
             State::Unanswered if corrupt => return Err(Stray::Corrupt),
             State::Unanswered => {
                 let answer = self.timed(index, answer, received);
-                let Some(slot) = self.slots.get_mut(index) else { return Ok(()) };
+                let Some(slot) = self.slots.at_mut(index) else { return Ok(()) };
                 slot.state = State::Answered;
                 let (tag, flow) = (slot.tag, slot.flow);
                 self.tell(flow, EchoEvent::Late { tag, answer });
@@ -653,7 +671,7 @@ impl EchoEngine {
             (false, false) => EchoFate::Answered(answer),
         };
         self.decided(index, fate);
-        if let Some(slot) = self.slots.get_mut(index) {
+        if let Some(slot) = self.slots.at_mut(index) {
             slot.state = State::Answered;
         }
         self.keep(index, keep, received.now.mono);
@@ -661,7 +679,7 @@ impl EchoEngine {
 
     /// Decides a packet whose answer has waited for the send stamp.
     fn release(&mut self, index: u32) {
-        let held = self.slots.get_mut(index).and_then(|slot| slot.held.take());
+        let held = self.slots.at_mut(index).and_then(|slot| slot.held.take());
         if let Some(held) = held {
             self.answered(index, held.answer, held.corrupt, &held.received);
         }
@@ -669,7 +687,7 @@ impl EchoEngine {
 
     /// One more answer.
     fn again(&mut self, index: u32, from: IpAddr, received: &Received) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.at_mut(index) else { return };
         slot.duplicates += 1;
         if slot.duplicates == 1 || slot.many {
             let (flow, tag) = (slot.flow, slot.tag);
@@ -698,7 +716,7 @@ impl EchoEngine {
     }
 
     fn decided(&mut self, index: u32, fate: EchoFate) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.at_mut(index) else { return };
         let (flow, tag) = (slot.flow, slot.tag);
         let sent = slot.departure.as_ref().map(|departure| departure.before.mono);
         slot.state = State::Unanswered;

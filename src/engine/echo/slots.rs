@@ -119,7 +119,7 @@ struct Table {
 
 impl Items for Table {
     fn place(&mut self, index: u32) -> Option<&mut Place> {
-        Some(&mut self.get_mut(index)?.place)
+        Some(&mut self.at_mut(index)?.place)
     }
 
     fn due(&self, index: u32) -> Option<Instant> {
@@ -133,7 +133,7 @@ impl Table {
         self.chunks.get(index / CHUNK)?.get(index % CHUNK)
     }
 
-    fn get_mut(&mut self, index: u32) -> Option<&mut Slot> {
+    fn at_mut(&mut self, index: u32) -> Option<&mut Slot> {
         let index = usize::try_from(index).ok()?;
         self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
     }
@@ -202,12 +202,12 @@ impl Slots {
         self.table.get(index)
     }
 
-    pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Slot> {
-        self.table.get_mut(index)
+    pub(super) fn at_mut(&mut self, index: u32) -> Option<&mut Slot> {
+        self.table.at_mut(index)
     }
 
     pub(super) fn of(&mut self, ticket: Ticket) -> Option<&mut Slot> {
-        let slot = self.table.get_mut(ticket.slot)?;
+        let slot = self.table.at_mut(ticket.slot)?;
         (slot.generation == ticket.generation && slot.state != State::Free).then_some(slot)
     }
 
@@ -222,10 +222,10 @@ impl Slots {
             _ => self.free.pop_front()?,
         };
         let first = self.flow_at(flow).map_or(NONE, |flow| flow.first);
-        if let Some(next) = self.table.get_mut(first) {
+        if let Some(next) = self.table.at_mut(first) {
             next.flow_prev = index;
         }
-        let slot = self.table.get_mut(index)?;
+        let slot = self.table.at_mut(index)?;
         (slot.flow, slot.flow_prev, slot.flow_next) = (flow, NONE, first);
         slot.state = State::Prepared;
         let generation = slot.generation;
@@ -241,16 +241,16 @@ impl Slots {
     pub(super) fn free(&mut self, index: u32) {
         self.timers.disarm(&mut self.table, index);
         self.waits_no_more(index);
-        let Some(slot) = self.table.get_mut(index).filter(|slot| slot.state != State::Free) else {
+        let Some(slot) = self.table.at_mut(index).filter(|slot| slot.state != State::Free) else {
             return;
         };
         let (flow, prev, next) = (slot.flow, slot.flow_prev, slot.flow_next);
         let next_generation = slot.generation.checked_add(1);
         *slot = Slot::free(next_generation.unwrap_or(u32::MAX));
-        if let Some(before) = self.table.get_mut(prev) {
+        if let Some(before) = self.table.at_mut(prev) {
             before.flow_next = next;
         }
-        if let Some(behind) = self.table.get_mut(next) {
+        if let Some(behind) = self.table.at_mut(next) {
             behind.flow_prev = prev;
         }
         if let Some(flow) = self.flow_at(flow) {
@@ -287,7 +287,7 @@ impl Slots {
 
     /// Counts one that does not wait any more, if it did.
     pub(super) fn waits_no_more(&mut self, index: u32) {
-        let Some(slot) = self.table.get_mut(index) else { return };
+        let Some(slot) = self.table.at_mut(index) else { return };
         if slot.departure.is_some() && !slot.counted_out {
             slot.counted_out = true;
             self.waiting -= 1;

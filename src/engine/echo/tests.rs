@@ -122,7 +122,7 @@ impl Lab {
     /// The one thing that was told: what became of this packet.
     fn fate(&mut self, of: u64) -> EchoFate {
         match self.events().as_slice() {
-            [EchoEvent::Decided { tag, fate }] if *tag == of => fate.clone(),
+            [EchoEvent::Decided { tag, fate, .. }] if *tag == of => fate.clone(),
             other => panic!("{other:?}"),
         }
     }

@@ -314,8 +314,8 @@ mod tests {
                 "unreachable",
             ]
         );
-        assert_eq!(kinds(false, 11, 0..2), ["ttl_exceeded", "unreachable"]);
-        assert_eq!(kinds(true, 3, 0..2), ["ttl_exceeded", "unreachable"]);
+        assert_eq!(kinds(false, 11, 0..2), ["ttl_exceeded"; 2]);
+        assert_eq!(kinds(true, 3, 0..2), ["ttl_exceeded"; 2]);
         assert_eq!(kinds(false, 12, 0..1), ["unreachable"]);
     }
 

@@ -20,15 +20,15 @@ use crate::io::socket::{ExtendedError, HiResTimer, ReceiveBatch, SendBatch, cloc
 
 /// What a packet is to be sent with.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wish {
-    pub(crate) options: SendOptions,
-    pub(crate) dont_fragment: DontFragment,
-    pub(crate) broadcast: bool,
+pub(in crate::io) struct Wish {
+    pub(in crate::io) options: SendOptions,
+    pub(in crate::io) dont_fragment: DontFragment,
+    pub(in crate::io) broadcast: bool,
 }
 
 /// Why a port is of no more use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PortError {
+pub(in crate::io) enum PortError {
     /// The engine was dropped.
     Engine,
     /// The runtime that it ran on has ended.
@@ -48,7 +48,7 @@ impl fmt::Display for PortError {
 }
 
 /// A socket with all that is on its way.
-pub(crate) struct Port {
+pub(in crate::io) struct Port {
     socket: IcmpSocket,
     core: Mutex<Core>,
 }
@@ -102,7 +102,7 @@ impl fmt::Debug for Port {
 
 impl Port {
     /// A port on this socket. [`drive`] must run for anything to be heard.
-    pub(crate) fn new(socket: IcmpSocket, engine: EchoEngine) -> Arc<Self> {
+    pub(in crate::io) fn new(socket: IcmpSocket, engine: EchoEngine) -> Arc<Self> {
         let core = Core {
             engine,
             queues: Vec::new(),
@@ -123,15 +123,15 @@ impl Port {
         Arc::new(Port { socket, core: Mutex::new(core) })
     }
 
-    pub(crate) fn mode(&self) -> SocketMode {
+    pub(in crate::io) fn mode(&self) -> SocketMode {
         self.socket.mode()
     }
 
-    pub(crate) fn is_over(&self) -> bool {
+    pub(in crate::io) fn is_over(&self) -> bool {
         self.core().ended.is_some()
     }
 
-    pub(crate) fn stats(&self) -> EngineStats {
+    pub(in crate::io) fn stats(&self) -> EngineStats {
         let core = self.core();
         let mut stats = core.stats.clone();
         stats.strays = *core.engine.strays();
@@ -140,7 +140,7 @@ impl Port {
     }
 
     /// Ends everything that waits here.
-    pub(crate) fn end(&self, why: PortError) {
+    pub(in crate::io) fn end(&self, why: PortError) {
         let mut core = self.core();
         core.ended.get_or_insert(why);
         let mut wake = std::mem::take(&mut core.wake);
@@ -368,7 +368,7 @@ impl Drop for Guard {
 }
 
 /// Listens until the port has ended.
-pub(crate) async fn drive(port: Arc<Port>, timer: HiResTimer) {
+pub(in crate::io) async fn drive(port: Arc<Port>, timer: HiResTimer) {
     let guard = Guard(port);
     let port = &guard.0;
     let mut driver = Driver {
@@ -382,7 +382,7 @@ pub(crate) async fn drive(port: Arc<Port>, timer: HiResTimer) {
 }
 
 /// Packets of one probe on a port. Dropped, it frees all of them.
-pub(crate) struct Flow {
+pub(in crate::io) struct Flow {
     port: Arc<Port>,
     id: FlowId,
     made: Vec<Ticket>,
@@ -401,7 +401,7 @@ impl fmt::Debug for Flow {
 
 impl Flow {
     /// Opens a flow.
-    pub(crate) fn open(port: &Arc<Port>) -> Self {
+    pub(in crate::io) fn open(port: &Arc<Port>) -> Self {
         let mut core = port.core();
         let id = core.engine.open();
         let place = id.index();
@@ -419,7 +419,7 @@ impl Flow {
     }
 
     /// Packets that came for one of ours and were not believed.
-    pub(crate) fn suspects(&self) -> u64 {
+    pub(in crate::io) fn suspects(&self) -> u64 {
         self.port.core().engine.suspects(self.id)
     }
 
@@ -428,14 +428,16 @@ impl Flow {
     ///
     /// # Errors
     /// The port has ended, or is full.
-    pub(crate) fn push(
+    pub(in crate::io) fn push(
         &mut self,
         cx: &mut Context<'_>,
         outgoing: &Outgoing,
         address: SocketAddr,
         wish: &Wish,
     ) -> Result<bool, PortError> {
-        if self.blocked.is_some() || self.batch.is_full() || self.wish != (wish.dont_fragment, wish.broadcast)
+        if self.blocked.is_some()
+            || self.batch.is_full()
+            || self.wish != (wish.dont_fragment, wish.broadcast)
         {
             self.flush(cx)?;
             if self.blocked.is_some() {
@@ -466,7 +468,7 @@ impl Flow {
     ///
     /// # Errors
     /// The port has ended.
-    pub(crate) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), PortError> {
+    pub(in crate::io) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), PortError> {
         if self.made.is_empty() {
             return Ok(());
         }
@@ -559,7 +561,7 @@ impl Flow {
     ///
     /// # Errors
     /// The port has ended.
-    pub(crate) fn poll_events(
+    pub(in crate::io) fn poll_events(
         &mut self,
         cx: &mut Context<'_>,
         into: &mut Vec<EchoEvent>,
@@ -580,7 +582,7 @@ impl Flow {
     }
 
     /// Ready when the clock has come so far.
-    pub(crate) fn poll_until(&self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+    pub(in crate::io) fn poll_until(&self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
         if until <= crate::io::time::now() {
             return Poll::Ready(());
         }
@@ -601,9 +603,14 @@ impl Flow {
         Poll::Pending
     }
 
-    /// Ends the flow and takes the last events.
-    pub(crate) fn close(mut self, into: &mut Vec<EchoEvent>) {
+    /// Ends the flow and takes the last events; also tells which packets have left and are not decided.
+    pub(in crate::io) fn close(mut self, into: &mut Vec<EchoEvent>) -> Vec<(u64, Instant)> {
+        let mut core = self.port.core();
+        core.engine.settle(self.id);
+        let undecided = core.engine.undecided(self.id);
+        drop(core);
         self.shut(Some(into));
+        undecided
     }
 
     fn shut(&mut self, into: Option<&mut Vec<EchoEvent>>) {

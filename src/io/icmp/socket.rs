@@ -18,21 +18,21 @@ use crate::wire::checksum;
 
 /// What a socket is opened with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SocketSetup {
+pub(in crate::io) struct SocketSetup {
     /// First of the identifiers; a multiple of `ids`.
-    pub(crate) id_base: u16,
+    pub(in crate::io) id_base: u16,
     /// How many identifiers there are, a power of two. A datagram socket has one, of its own.
-    pub(crate) ids: u16,
+    pub(in crate::io) ids: u16,
     /// Whether the kernel is to stamp what is sent and received.
-    pub(crate) send_stamps: bool,
-    pub(crate) receive_stamps: bool,
+    pub(in crate::io) send_stamps: bool,
+    pub(in crate::io) receive_stamps: bool,
     /// Receive buffer that is asked for.
-    pub(crate) receive_buffer: u32,
+    pub(in crate::io) receive_buffer: u32,
 }
 
 /// See the [module](self).
 #[derive(Debug)]
-pub(crate) struct IcmpSocket {
+pub(in crate::io) struct IcmpSocket {
     socket: UdpSocket,
     mode: SocketMode,
     v6: bool,
@@ -40,18 +40,17 @@ pub(crate) struct IcmpSocket {
     id: Option<u16>,
     send_stamps: bool,
     names_stamps: bool,
-    receive_buffer: usize,
 }
 
 /// How a packet is to leave, apart from what it holds.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SendOptions {
-    pub(crate) ttl: Option<u8>,
-    pub(crate) dscp: Option<u8>,
-    pub(crate) source: Option<IpAddr>,
+pub(in crate::io) struct SendOptions {
+    pub(in crate::io) ttl: Option<u8>,
+    pub(in crate::io) dscp: Option<u8>,
+    pub(in crate::io) source: Option<IpAddr>,
     /// Index of the interface.
-    pub(crate) interface: Option<u32>,
-    pub(crate) fwmark: Option<u32>,
+    pub(in crate::io) interface: Option<u32>,
+    pub(in crate::io) fwmark: Option<u32>,
 }
 
 /// Bytes of the header of an echo request.
@@ -65,7 +64,7 @@ impl IcmpSocket {
     ///
     /// # Errors
     /// Those of socket(2), bind(2) and the options without which nothing works.
-    pub(crate) fn open(v6: bool, mode: SocketMode, setup: &SocketSetup) -> io::Result<Self> {
+    pub(in crate::io) fn open(v6: bool, mode: SocketMode, setup: &SocketSetup) -> io::Result<Self> {
         let (domain, protocol) = match v6 {
             false => (Domain::IPV4, Protocol::ICMPV4),
             true => (Domain::IPV6, Protocol::ICMPV6),
@@ -82,7 +81,7 @@ impl IcmpSocket {
             let mask = !(setup.ids.max(1) - 1);
             socket.attach_filter(&filter::echo(v6, setup.id_base & mask, mask))?;
         }
-        let receive_buffer = sys::set_receive_buffer(&socket, setup.receive_buffer)?;
+        sys::set_receive_buffer(&socket, setup.receive_buffer)?;
         sys::report_overflow(&socket)?;
         sys::report_hops(&socket, v6)?;
         // Without it a local queue that is full drops packets and says nothing.
@@ -98,59 +97,54 @@ impl IcmpSocket {
             _ => None,
         };
         let socket = UdpSocket::from_std(socket.into())?;
-        Ok(IcmpSocket { socket, mode, v6, id, send_stamps, names_stamps: names, receive_buffer })
+        Ok(IcmpSocket { socket, mode, v6, id, send_stamps, names_stamps: names })
     }
 
-    pub(crate) fn mode(&self) -> SocketMode {
+    pub(in crate::io) fn mode(&self) -> SocketMode {
         self.mode
     }
 
-    pub(crate) fn is_v6(&self) -> bool {
+    pub(in crate::io) fn is_v6(&self) -> bool {
         self.v6
     }
 
     /// The identifier that the kernel has given to a datagram socket.
-    pub(crate) fn id(&self) -> Option<u16> {
+    pub(in crate::io) fn id(&self) -> Option<u16> {
         self.id
     }
 
-    /// Bytes that the kernel granted for what comes in.
-    pub(crate) fn receive_buffer(&self) -> usize {
-        self.receive_buffer
-    }
-
-    pub(crate) fn stamps_sends(&self) -> bool {
+    pub(in crate::io) fn stamps_sends(&self) -> bool {
         self.send_stamps
     }
 
     /// Whether stamps come with the name that the packet was sent with; otherwise they are numbered.
-    pub(crate) fn names_stamps(&self) -> bool {
+    pub(in crate::io) fn names_stamps(&self) -> bool {
         self.names_stamps
     }
 
     /// Buffers for replies to packets with this many bytes of payload.
-    pub(crate) fn receive_batch(payload: u32) -> ReceiveBatch {
+    pub(in crate::io) fn receive_batch(payload: u32) -> ReceiveBatch {
         // Headers of 60 bytes, and room to see that a reply is too long.
         let size = payload as usize + 60 + ECHO_HEADER + 64;
         let size = size.next_power_of_two().max(512);
         ReceiveBatch::new(((1 << 18) / size).max(4), size)
     }
 
-    pub(crate) fn error_batch() -> ReceiveBatch {
+    pub(in crate::io) fn error_batch() -> ReceiveBatch {
         ReceiveBatch::new(sys::BATCH, QUOTED)
     }
 
-    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::io) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.socket.poll_recv_ready(cx).map(drop)
     }
 
     /// Ready when packets may be taken again. Any number of tasks may wait for it.
-    pub(crate) async fn writable(&self) {
+    pub(in crate::io) async fn writable(&self) {
         let _ = self.socket.ready(Interest::WRITABLE).await;
     }
 
     /// Ready when there is something on the error queue.
-    pub(crate) async fn errors(&self) {
+    pub(in crate::io) async fn errors(&self) {
         let _ = self.socket.ready(Interest::ERROR).await;
     }
 
@@ -158,7 +152,7 @@ impl IcmpSocket {
     ///
     /// # Errors
     /// `WouldBlock` when that is nothing, and errors of the path that the socket reports this way.
-    pub(crate) fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
+    pub(in crate::io) fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
         self.socket.try_io(Interest::READABLE, || sys::receive(&self.socket, batch, 0))
     }
 
@@ -166,7 +160,7 @@ impl IcmpSocket {
     ///
     /// # Errors
     /// `WouldBlock` when that is nothing.
-    pub(crate) fn receive_errors(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
+    pub(in crate::io) fn receive_errors(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
         let received = sys::receive(&self.socket, batch, libc::MSG_ERRQUEUE);
         if received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             // Lets the runtime wait for the next one.
@@ -178,7 +172,7 @@ impl IcmpSocket {
     }
 
     /// Adds an echo request to a batch; `payload` appends what is behind its header.
-    pub(crate) fn add<E>(
+    pub(in crate::io) fn add<E>(
         &self,
         batch: &mut SendBatch,
         to: SocketAddr,
@@ -255,7 +249,7 @@ impl IcmpSocket {
     }
 
     /// Sends a batch from `from` on: how many left, and why the next did not.
-    pub(crate) fn send(&self, batch: &SendBatch, from: usize) -> (usize, Option<io::Error>) {
+    pub(in crate::io) fn send(&self, batch: &SendBatch, from: usize) -> (usize, Option<io::Error>) {
         // Not by way of the runtime, which does not know yet that a new socket takes packets.
         let (sent, error) = sys::send(&self.socket, batch, from);
         if error.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
@@ -269,7 +263,7 @@ impl IcmpSocket {
     }
 
     /// Sets what cannot be said with each packet.
-    pub(crate) fn set_wishes(&self, wish: DontFragment, broadcast: bool) -> io::Result<()> {
+    pub(in crate::io) fn set_wishes(&self, wish: DontFragment, broadcast: bool) -> io::Result<()> {
         self.socket.set_broadcast(broadcast)?;
         let mode = match wish {
             DontFragment::Set => sys::MtuDiscovery::Probe,
@@ -280,7 +274,7 @@ impl IcmpSocket {
     }
 
     /// The largest packet that can leave for this address.
-    pub(crate) fn mtu_to(&self, to: SocketAddr) -> Option<u32> {
+    pub(in crate::io) fn mtu_to(&self, to: SocketAddr) -> Option<u32> {
         let domain = if self.v6 { Domain::IPV6 } else { Domain::IPV4 };
         let socket = Socket::new(domain, Type::DGRAM, None).ok()?;
         let mut to = to;
@@ -341,7 +335,7 @@ fn names_stamps(domain: Domain, kind: Type, protocol: Protocol) -> bool {
 
 impl Message<'_> {
     /// The send stamp in a message of the error queue, and which packet it is of.
-    pub(crate) fn send_stamp(&self) -> Option<(u32, Stamp)> {
+    pub(in crate::io) fn send_stamp(&self) -> Option<(u32, Stamp)> {
         let mut stamp = None;
         let mut number = None;
         for control in self.controls().map(Control::of) {
@@ -358,7 +352,7 @@ impl Message<'_> {
     }
 
     /// The error in a message of the error queue.
-    pub(crate) fn error(&self) -> Option<ExtendedError> {
+    pub(in crate::io) fn error(&self) -> Option<ExtendedError> {
         self.controls().map(Control::of).find_map(|control| match control {
             Control::Error(error) if error.origin != ExtendedError::TIMESTAMPING => Some(error),
             _ => None,
@@ -366,7 +360,7 @@ impl Message<'_> {
     }
 
     /// When it came in.
-    pub(crate) fn receive_stamp(&self) -> Option<Stamp> {
+    pub(in crate::io) fn receive_stamp(&self) -> Option<Stamp> {
         self.controls().map(Control::of).find_map(|control| match control {
             Control::Stamp(stamp) => stamp,
             _ => None,
@@ -374,7 +368,7 @@ impl Message<'_> {
     }
 
     /// How many the socket has dropped so far.
-    pub(crate) fn overflow(&self) -> Option<u32> {
+    pub(in crate::io) fn overflow(&self) -> Option<u32> {
         self.controls().map(Control::of).find_map(|control| match control {
             Control::Overflow(count) => Some(count),
             _ => None,
@@ -382,7 +376,7 @@ impl Message<'_> {
     }
 
     /// Time to live and type of service, where they are told apart from the packet.
-    pub(crate) fn hops(&self) -> (Option<u8>, Option<u8>) {
+    pub(in crate::io) fn hops(&self) -> (Option<u8>, Option<u8>) {
         let mut hops = (None, None);
         for control in self.controls().map(Control::of) {
             match control {

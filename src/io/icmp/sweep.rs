@@ -18,27 +18,27 @@ use crate::timing::{NetworkTime, duration_ns};
 
 /// What all targets of a sweep have in common.
 #[derive(Clone, Debug)]
-pub(crate) struct SweepPlan {
-    pub(crate) count: u32,
+pub(in crate::io) struct SweepPlan {
+    pub(in crate::io) count: u32,
     /// From one packet to the next one to the same target.
-    pub(crate) interval: Duration,
+    pub(in crate::io) interval: Duration,
     /// From any packet to the next.
-    pub(crate) gap: Duration,
-    pub(crate) reply_timeout: Duration,
-    pub(crate) linger: Duration,
-    pub(crate) size: u32,
-    pub(crate) filler: Filler,
-    pub(crate) wish: Wish,
-    pub(crate) limits: IcmpLimits,
+    pub(in crate::io) gap: Duration,
+    pub(in crate::io) reply_timeout: Duration,
+    pub(in crate::io) linger: Duration,
+    pub(in crate::io) size: u32,
+    pub(in crate::io) filler: Filler,
+    pub(in crate::io) wish: Wish,
+    pub(in crate::io) limits: IcmpLimits,
 }
 
 /// One target of a sweep and what is known of it.
 #[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) address: SocketAddr,
-    pub(crate) packets: Vec<EchoRecord>,
-    pub(crate) responders: Vec<Responder>,
-    pub(crate) responders_left_out: u64,
+pub(in crate::io) struct Row {
+    pub(in crate::io) address: SocketAddr,
+    pub(in crate::io) packets: Vec<EchoRecord>,
+    pub(in crate::io) responders: Vec<Responder>,
+    pub(in crate::io) responders_left_out: u64,
     /// Packets that are not decided yet, sent or not.
     open: u32,
     ended: bool,
@@ -46,7 +46,7 @@ pub(crate) struct Row {
 
 /// What a sweep tells while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SweepEvent {
+pub(in crate::io) enum SweepEvent {
     /// Something new is known of a packet: its row and number.
     Packet { row: usize, number: usize },
     /// Every packet of a row is decided. It may still hear of duplicates while the sweep lingers.
@@ -58,10 +58,10 @@ const BATCH: usize = 64;
 
 /// A sweep under way.
 #[derive(Debug)]
-pub(crate) struct Sweep {
+pub(in crate::io) struct Sweep {
     plan: SweepPlan,
     start: Instant,
-    pub(crate) rows: Vec<Row>,
+    pub(in crate::io) rows: Vec<Row>,
     /// Rows in the order in which their next packets are due.
     queue: VecDeque<(Instant, u32)>,
     cadence: Cadence,
@@ -76,7 +76,7 @@ pub(crate) struct Sweep {
 impl Sweep {
     /// A sweep over these addresses. `ports` are the sockets for IPv4 and IPv6; a family without one
     /// must have no address here.
-    pub(crate) fn new(
+    pub(in crate::io) fn new(
         plan: SweepPlan,
         addresses: &[SocketAddr],
         ports: [Option<&Arc<Port>>; 2],
@@ -107,20 +107,15 @@ impl Sweep {
     }
 
     /// Packets that came for one of ours and were not believed.
-    pub(crate) fn suspects(&self) -> u64 {
+    pub(in crate::io) fn suspects(&self) -> u64 {
         self.flows.iter().flatten().map(Flow::suspects).sum()
-    }
-
-    /// By how much the plan had to be put off.
-    pub(crate) fn slipped(&self) -> Duration {
-        self.cadence.slipped()
     }
 
     /// The next event; `None` when everything is decided and the time to linger is over.
     ///
     /// # Errors
     /// The engine or its runtime has ended.
-    pub(crate) async fn next(&mut self) -> Result<Option<SweepEvent>, PortError> {
+    pub(in crate::io) async fn next(&mut self) -> Result<Option<SweepEvent>, PortError> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
@@ -249,7 +244,7 @@ impl Sweep {
             | EchoEvent::Duplicate { tag, .. }
             | EchoEvent::Duplicates { tag, .. } => *tag,
         };
-        let (row_number, number) = ((tag >> 32) as usize, (tag & u64::from(u32::MAX)) as usize);
+        let (row_number, number) = place(tag);
         let Some(row) = self.rows.get_mut(row_number) else { return };
         let Some(packet) = row.packets.get_mut(number) else { return };
         let most = self.plan.limits.responders;
@@ -290,13 +285,21 @@ impl Sweep {
     }
 
     /// Forgets what is still remembered; its duplicates are the last thing to be heard of.
-    pub(crate) fn close(&mut self) {
+    pub(in crate::io) fn close(&mut self) {
         let mut events = std::mem::take(&mut self.events);
         for family in 0..self.flows.len() {
             if let Some(flow) = self.flows.get_mut(family).and_then(Option::take) {
-                flow.close(&mut events);
+                let undecided = flow.close(&mut events);
                 for event in events.drain(..) {
                     self.event(event);
+                }
+                for (tag, sent) in undecided {
+                    let sent_ns = duration_ns(sent.saturating_duration_since(self.start));
+                    let (row, number) = place(tag);
+                    let packet = self.rows.get_mut(row).and_then(|row| row.packets.get_mut(number));
+                    if let Some(packet) = packet {
+                        packet.sent_ns = Some(sent_ns);
+                    }
                 }
             }
         }
@@ -305,7 +308,7 @@ impl Sweep {
 
 impl Row {
     /// An address to which nothing was sent.
-    pub(crate) fn nothing(address: SocketAddr) -> Self {
+    pub(in crate::io) fn nothing(address: SocketAddr) -> Self {
         Row {
             address,
             packets: Vec::new(),
@@ -332,6 +335,11 @@ fn note(
     } else {
         *left_out += 1;
     }
+}
+
+/// The row and the number of the packet with this tag.
+fn place(tag: u64) -> (usize, usize) {
+    ((tag >> 32) as usize, (tag & u64::from(u32::MAX)) as usize)
 }
 
 /// Whether an address may stand for several hosts, as far as it tells by itself: the broadcast address

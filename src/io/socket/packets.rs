@@ -65,11 +65,6 @@ impl ReceiveBatch {
         self.slots
     }
 
-    /// Bytes of a datagram that there is room for.
-    pub(in crate::io) fn size(&self) -> usize {
-        self.size
-    }
-
     /// What the last call has received.
     pub(in crate::io) fn messages(&self) -> impl Iterator<Item = Message<'_>> {
         let data = self.data.chunks_exact(self.size.max(1));
@@ -165,10 +160,6 @@ struct Item {
 }
 
 impl SendBatch {
-    pub(in crate::io) fn len(&self) -> usize {
-        self.items.len()
-    }
-
     pub(in crate::io) fn is_full(&self) -> bool {
         self.items.len() >= BATCH || self.bytes.len() >= 1 << 20
     }
@@ -396,7 +387,7 @@ mod tests {
             Err::<(), _>("full")
         };
         assert_eq!(batch.add(to, write, |(), _| {}), Err("full"));
-        assert_eq!((batch.len(), batch.bytes.len()), (0, 0));
+        assert_eq!((batch.items.len(), batch.bytes.len()), (0, 0));
     }
 
     #[test]

@@ -196,7 +196,7 @@ fn a15_a_script_of_100_000_is_told_bit_for_bit() {
     let mut told = BTreeMap::<u64, Vec<&str>>::new();
     for event in &events {
         let (tag, what) = match event {
-            EchoEvent::Decided { tag, fate } => (tag, fate.as_str()),
+            EchoEvent::Decided { tag, fate, .. } => (tag, fate.as_str()),
             EchoEvent::Late { tag, .. } => (tag, "came"),
             EchoEvent::Duplicate { tag, .. } => (tag, "twice"),
             EchoEvent::Duplicates { tag, count: 1 } => (tag, "one more"),

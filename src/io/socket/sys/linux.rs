@@ -201,14 +201,14 @@ pub(in crate::io) fn report_hops(socket: &impl AsFd, v6: bool) -> io::Result<()>
 }
 
 /// Asks for a receive buffer, beyond net.core.rmem_max where that is allowed (`SO_RCVBUFFORCE`,
-/// socket(7)), and says what was granted, overhead included.
+/// socket(7)). What is granted may be less.
 #[cfg(feature = "icmp")]
-pub(in crate::io) fn set_receive_buffer(socket: &Socket, bytes: u32) -> io::Result<usize> {
+pub(in crate::io) fn set_receive_buffer(socket: &Socket, bytes: u32) -> io::Result<()> {
     let value = c_int::try_from(bytes).unwrap_or(c_int::MAX);
     if set_int(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, value).is_err() {
         socket.set_recv_buffer_size(bytes as usize)?;
     }
-    socket.recv_buffer_size()
+    Ok(())
 }
 
 /// What the kernel does about packets that are larger than the path takes (ip(7)).

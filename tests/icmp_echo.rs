@@ -185,7 +185,7 @@ async fn i124_ten_thousand_in_flight_are_all_answered() {
     let engine = engine();
     let prober = std::sync::Arc::new(IcmpProber::new(&engine, IcmpConfig::default()).unwrap());
     let mut tasks = tokio::task::JoinSet::new();
-    for number in 0..3000_u32 {
+    for number in 0..10_000_u32 {
         let prober = std::sync::Arc::clone(&prober);
         let target = std::net::Ipv4Addr::from(0x7f01_0000 + number).to_string().parse().unwrap();
         tasks.spawn(async move { prober.probe(&target).await });

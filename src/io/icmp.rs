@@ -49,7 +49,7 @@ impl Ports {
     ///
     /// # Errors
     /// No kind of socket can be opened: why, and what would help.
-    pub(crate) fn port(&self, v6: bool) -> Result<Arc<Port>, LocalFault> {
+    fn port(&self, v6: bool) -> Result<Arc<Port>, LocalFault> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(place) = open.get_mut(usize::from(v6)) else { return Err(unavailable(&[])) };
         if let Some(port) = place.as_ref().filter(|port| !port.is_over()) {
@@ -80,6 +80,9 @@ impl Ports {
             SocketChoice::Datagram => &[SocketMode::Datagram],
             SocketChoice::Auto => &[SocketMode::Raw, SocketMode::Datagram],
         };
+        if stamps != Stamps::Off {
+            crate::io::socket::wait_for_stamps();
+        }
         let mut refused = Vec::new();
         for mode in modes {
             match IcmpSocket::open(v6, *mode, &setup).and_then(|s| Ok((s, HiResTimer::new()?))) {

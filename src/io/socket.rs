@@ -15,6 +15,8 @@ pub(crate) mod getaddrinfo;
 pub(crate) mod interface;
 #[cfg(all(feature = "icmp", target_os = "linux"))]
 mod packets;
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+mod stamps;
 #[cfg_attr(target_os = "linux", path = "socket/sys/linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "socket/sys/other.rs")]
 mod sys;
@@ -38,6 +40,8 @@ pub(in crate::io) use clocks::{HiResTimer, clock_pair};
 pub(in crate::io) use cmsg::{Control, ExtendedError};
 #[cfg(all(feature = "icmp", target_os = "linux"))]
 pub(in crate::io) use packets::{BATCH, Controls, Message, ReceiveBatch, SendBatch, receive, send};
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+pub(in crate::io) use stamps::wait_for_stamps;
 #[cfg(all(feature = "icmp", target_os = "linux"))]
 pub(in crate::io) use sys::{
     MtuDiscovery, SCM_TS_OPT_ID, SCM_TSTAMP_SND, mtu, report_hops, report_overflow,

@@ -17,10 +17,12 @@ mod stream;
 mod tap;
 mod verifier;
 
-#[cfg(all(test, any(feature = "ring", feature = "aws-lc-rs")))]
+#[cfg(test)]
+#[cfg(any(feature = "ring", feature = "aws-lc-rs"))]
 mod tests;
 
-#[cfg(all(test, not(any(feature = "ring", feature = "aws-lc-rs"))))]
+#[cfg(test)]
+#[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
 #[test]
 fn without_a_provider_tls_is_a_set_up_error_that_names_a_feature() {
     let error = TlsConnector::new(&crate::tls::TlsConfig::default()).unwrap_err().to_string();

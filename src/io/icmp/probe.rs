@@ -49,7 +49,7 @@ impl IcmpPlan {
 }
 
 /// What fills a payload, as the engine wants it.
-pub(crate) fn filler(payload: &Payload) -> Filler {
+fn filler(payload: &Payload) -> Filler {
     match payload {
         Payload::Rising => Filler::Rising,
         Payload::Byte(byte) => Filler::Byte(*byte),
@@ -170,7 +170,7 @@ fn allowed(addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Verdict> {
 }
 
 /// The options of a packet as the socket takes them.
-pub(crate) fn wish(echo: &EchoOptions) -> Result<Wish, LocalFault> {
+fn wish(echo: &EchoOptions) -> Result<Wish, LocalFault> {
     let interface =
         echo.interface.as_deref().map(interface::index).transpose().map_err(|error| {
             let fault = LocalFault::new(LocalFaultKind::Interface)
@@ -254,7 +254,7 @@ async fn run(
     let mut sweep =
         Sweep::new(sweep_plan, &reachable, [open[0].as_ref(), open[1].as_ref()], record.started());
     record.enter(Phase::Rtt, start);
-    let listening = listen(&mut sweep, record, &places);
+    let listening = listen(&mut sweep, record, &places, wish.options.source);
     let broken = timeout_at(deadline, listening).await;
     let suspects = sweep.suspects();
     sweep.close();
@@ -263,7 +263,7 @@ async fn run(
     for (row, place) in std::mem::take(&mut sweep.rows).into_iter().zip(places) {
         let mode = open.get(usize::from(row.address.is_ipv6())).and_then(Option::as_ref);
         let mode = mode.map_or(SocketMode::Raw, |port| port.mode());
-        let verdict = verdict(&row, broken);
+        let verdict = blame_source(verdict(&row, broken), wish.options.source);
         if timed_out || broken.is_some() {
             record.dialled(place, verdict.clone(), Facts::default(), record.now());
         }
@@ -276,6 +276,7 @@ async fn listen(
     sweep: &mut Sweep,
     record: &mut Record<'_>,
     places: &[usize],
+    source: Option<IpAddr>,
 ) -> Result<(), PortError> {
     while let Some(event) = sweep.next().await? {
         match event {
@@ -292,7 +293,8 @@ async fn listen(
             }
             SweepEvent::Done { row } => {
                 if let (Some(row), Some(place)) = (sweep.rows.get(row), places.get(row)) {
-                    record.dialled(*place, verdict(row, None), Facts::default(), record.now());
+                    let verdict = blame_source(verdict(row, None), source);
+                    record.dialled(*place, verdict, Facts::default(), record.now());
                 }
             }
         }
@@ -301,7 +303,7 @@ async fn listen(
 }
 
 /// What the fates of the packets say of an address.
-pub(crate) fn verdict(row: &Row, broken: Option<PortError>) -> Verdict {
+fn verdict(row: &Row, broken: Option<PortError>) -> Verdict {
     let fates = || row.packets.iter().map(|packet| &packet.fate);
     if fates().any(|fate| matches!(fate, EchoFate::Answered(_))) {
         return Verdict::Pass;
@@ -373,6 +375,30 @@ fn not_sent(to: SocketAddr, number: i32, mtu: Option<u32>) -> Verdict {
     }
 }
 
+/// The system says of a source address that is not its own whatever comes to its mind: if packets did
+/// not leave and the address is none of ours, that is why.
+fn blame_source(verdict: Verdict, source: Option<IpAddr>) -> Verdict {
+    let from_a_call = match &verdict {
+        Verdict::Fail(failure) => matches!(failure.raw, Some(RawCode::Errno { .. })),
+        Verdict::Unknown(fault) => fault.errno.is_some(),
+        Verdict::Pass => false,
+    };
+    let Some(source) = source.filter(|_| from_a_call) else { return verdict };
+    let address = SocketAddr::new(source, 0);
+    let bound = Socket::new(Domain::for_address(address), Type::DGRAM, None)
+        .and_then(|socket| socket.bind(&SockAddr::from(address)));
+    match bound {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
+            LocalFault::new(LocalFaultKind::Address)
+                .in_phase(Phase::Rtt)
+                .with_errno(libc::EADDRNOTAVAIL)
+                .with_detail(format!("{source} is no address of this host"))
+                .into()
+        }
+        _ => verdict,
+    }
+}
+
 /// Whether an address that was refused stands for all hosts of a network. Nothing is sent: the route
 /// tells.
 fn is_broadcast(to: SocketAddr) -> bool {
@@ -435,12 +461,7 @@ fn as_target(address: SocketAddr) -> Target {
 }
 
 /// Puts what is known of one address into a report.
-pub(crate) fn fill(
-    report: &mut IcmpReport,
-    row: Row,
-    mode: SocketMode,
-    config: &IcmpConfig,
-) -> Quality {
+fn fill(report: &mut IcmpReport, row: Row, mode: SocketMode, config: &IcmpConfig) -> Quality {
     let Row { address, mut packets, responders, responders_left_out, .. } = row;
     report.address = Some(address.ip());
     (report.responders, report.responders_left_out) = (responders, responders_left_out);

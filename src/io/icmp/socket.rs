@@ -330,7 +330,7 @@ fn names_stamps(domain: Domain, kind: Type, protocol: Protocol) -> bool {
     });
     let (_, error) = sys::send(&socket, &batch, 0);
     // Unknown control messages are invalid; whatever else goes wrong comes after they are read.
-    !error.is_some_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+    error.is_none_or(|error| error.raw_os_error() != Some(libc::EINVAL))
 }
 
 impl Message<'_> {

@@ -18,7 +18,10 @@ fn read(clock: libc::clockid_t) -> i64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid for writes of a `timespec`; both clocks exist on every Linux.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
-    i64::from(time.tv_sec).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+    // Both are narrower on some systems.
+    #[allow(clippy::useless_conversion, reason = "only where they are as wide as here")]
+    let (seconds, rest) = (i64::from(time.tv_sec), i64::from(time.tv_nsec));
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
 /// The wall clock and the monotonic clock of the runtime, read right after each other.
@@ -86,7 +89,7 @@ impl HiResTimer {
     fn arm(&mut self, after: Duration) -> io::Result<()> {
         let value = libc::timespec {
             tv_sec: libc::time_t::try_from(after.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: after.subsec_nanos().into(),
+            tv_nsec: libc::c_long::from(after.subsec_nanos() as i32),
         };
         let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         let setting = libc::itimerspec { it_interval: zero, it_value: value };
@@ -137,7 +140,8 @@ mod tests {
         let mut timer = HiResTimer::new().unwrap();
         let start = Instant::now();
         let far = start + Duration::from_secs(60);
-        poll_fn(|cx| Poll::Ready(assert!(timer.poll_until(cx, far).is_pending()))).await;
+        let pending = poll_fn(|cx| Poll::Ready(timer.poll_until(cx, far).is_pending())).await;
+        assert!(pending);
         poll_fn(|cx| timer.poll_until(cx, start + Duration::from_millis(2))).await;
         assert!(start.elapsed() < Duration::from_secs(30));
     }

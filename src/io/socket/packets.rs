@@ -134,10 +134,16 @@ pub(in crate::io) fn receive(
     batch.got.extend(headers.iter().take(count).map(|header| Got {
         len: header.msg_len as usize,
         name: header.msg_hdr.msg_namelen as usize,
-        control: header.msg_hdr.msg_controllen as usize,
+        control: control_len(&header.msg_hdr),
         flags: header.msg_hdr.msg_flags,
     }));
     Ok(count)
+}
+
+/// The C libraries do not agree on its type.
+#[allow(clippy::unnecessary_cast, reason = "not on all systems")]
+fn control_len(header: &libc::msghdr) -> usize {
+    header.msg_controllen as usize
 }
 
 /// A batch of datagrams that wait to be sent.
@@ -343,7 +349,7 @@ mod tests {
             let (name, len) = sockaddr(there);
             assert_eq!(address(&name[..len]), Some(there));
             let theirs = socket2::SockAddr::from(there);
-            // SAFETY of the comparison: the storage behind it is initialised for its whole length.
+            // SAFETY: the storage behind it is initialised for its whole length.
             let bytes = unsafe {
                 std::slice::from_raw_parts(theirs.as_ptr().cast::<u8>(), theirs.len() as usize)
             };

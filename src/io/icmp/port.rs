@@ -74,6 +74,8 @@ struct Core {
     /// The largest payload that an answer may have.
     largest: u32,
     broadcast: bool,
+    /// Packets read since the receive queue was empty.
+    run: usize,
 }
 
 /// What a flow has not taken yet.
@@ -119,6 +121,7 @@ impl Port {
             wake: Vec::new(),
             largest: 0,
             broadcast: false,
+            run: 0,
         };
         Arc::new(Port { socket, core: Mutex::new(core) })
     }
@@ -202,7 +205,10 @@ impl Port {
         for _ in 0..TURNS {
             let count = match self.socket.receive(batch) {
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    core.run = 0;
+                    return true;
+                }
                 Err(_) => {
                     // An error of the path that the socket reports in place of data: the error queue
                     // has it whole.
@@ -215,7 +221,8 @@ impl Port {
             for message in batch.messages() {
                 if let Some(dropped) = message.overflow() {
                     let new = dropped.wrapping_sub(core.overflow);
-                    if new > 0 && new < u32::MAX / 2 {
+                    let full = self.socket.can_overflow(core.run + count, core.largest);
+                    if full && new > 0 && new < u32::MAX / 2 {
                         core.stats.dropped_here += u64::from(new);
                         core.engine.overflowed(new.into(), now.mono);
                     }
@@ -229,7 +236,9 @@ impl Port {
                     Err(why) => core.engine.count_stray(why),
                 }
             }
+            core.run += count;
             if count < batch.capacity() {
+                core.run = 0;
                 return true;
             }
         }

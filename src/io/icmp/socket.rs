@@ -40,6 +40,7 @@ pub(in crate::io) struct IcmpSocket {
     id: Option<u16>,
     send_stamps: bool,
     names_stamps: bool,
+    receive_buffer: usize,
 }
 
 /// How a packet is to leave, apart from what it holds.
@@ -82,6 +83,7 @@ impl IcmpSocket {
             socket.attach_filter(&filter::echo(v6, setup.id_base & mask, mask))?;
         }
         sys::set_receive_buffer(&socket, setup.receive_buffer)?;
+        let receive_buffer = socket.recv_buffer_size()?;
         sys::report_overflow(&socket)?;
         sys::report_hops(&socket, v6)?;
         // Without it a local queue that is full drops packets and says nothing.
@@ -97,7 +99,7 @@ impl IcmpSocket {
             _ => None,
         };
         let socket = UdpSocket::from_std(socket.into())?;
-        Ok(IcmpSocket { socket, mode, v6, id, send_stamps, names_stamps: names })
+        Ok(IcmpSocket { socket, mode, v6, id, send_stamps, names_stamps: names, receive_buffer })
     }
 
     pub(in crate::io) fn mode(&self) -> SocketMode {
@@ -111,6 +113,14 @@ impl IcmpSocket {
     /// The identifier that the kernel has given to a datagram socket.
     pub(in crate::io) fn id(&self) -> Option<u16> {
         self.id
+    }
+
+    /// Whether the receive queue can have been full when it held so many packets with this much payload
+    /// at most. The counter of drops alone does not tell: a raw IPv6 socket counts wrong checksums too.
+    pub(in crate::io) fn can_overflow(&self, packets: usize, payload: u32) -> bool {
+        // What the kernel reckons for a packet: its buffer, rounded up, and what describes it.
+        let most = 2 * payload as usize + 2048;
+        packets.saturating_mul(most) >= self.receive_buffer
     }
 
     pub(in crate::io) fn stamps_sends(&self) -> bool {

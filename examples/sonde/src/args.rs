@@ -53,6 +53,12 @@ pub(crate) enum ProbeCommand {
     /// Shake hands over TLS and look at the certificates; port 443 unless given
     #[command(after_help = tls_help())]
     Tls(TlsArgs),
+    /// Send ICMP echo requests to hosts
+    #[command(after_help = ping_help())]
+    #[command(mut_arg("targets", |targets| targets
+        .value_name("HOST")
+        .help("A name or an address; `-` reads hosts from standard input")))]
+    Ping(PingArgs),
     /// Hold a conversation: expect, send, start TLS
     #[command(after_help = script_help())]
     Script(ScriptArgs),
@@ -88,6 +94,49 @@ pub(crate) struct TlsArgs {
     pub(crate) dialing: DialingArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PingArgs {
+    #[command(flatten)]
+    pub(crate) targets: TargetArgs,
+    /// How many requests each host gets
+    #[arg(short, long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) count: u32,
+    /// From one request to the next one to the same host
+    #[arg(short, long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub(crate) interval: Duration,
+    /// How long each request waits for its answer
+    #[arg(short = 'W', long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    pub(crate) wait: Duration,
+    /// Bytes of payload behind the echo header, 0 to 65507
+    #[arg(short, long, value_name = "BYTES", default_value = "56", value_parser = clap::value_parser!(u32).range(..=65_507))]
+    pub(crate) size: u32,
+    /// Forbid routers to take the packets apart
+    #[arg(long)]
+    pub(crate) df: bool,
+    /// Fail if a larger share of the requests is not answered in time, 0 to 1
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) max_unanswered: Option<f64>,
+    /// What kind of socket to use
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = SocketKind::Auto)]
+    pub(crate) socket: SocketKind,
+    #[command(flatten)]
+    pub(crate) many: ManyArgs,
+    #[command(flatten)]
+    pub(crate) dialing: DialingArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SocketKind {
+    /// Raw where that is allowed, else datagram
+    Auto,
+    /// Raw: needs CAP_NET_RAW
+    Raw,
+    /// Unprivileged: needs a group within net.ipv4.ping_group_range
+    Datagram,
 }
 
 #[derive(Debug, Args)]
@@ -142,6 +191,14 @@ pub(crate) struct ProbingArgs {
     /// The longest that one probe may take, such as 800ms, 5s or 1m30s
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) many: ManyArgs,
+}
+
+/// What does not depend on how long a probe takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Probing")]
+pub(crate) struct ManyArgs {
     /// How many probes may run at once
     #[arg(long, value_name = "N", default_value = "64")]
     pub(crate) concurrency: NonZeroUsize,
@@ -333,6 +390,21 @@ Examples:
 
 Protocols of --starttls:
   {protocols}
+
+{EXIT_STATUS}"
+    )
+}
+
+fn ping_help() -> String {
+    format!(
+        "\
+Examples:
+  sonde ping example.com
+  sonde ping -c 10 -i 200ms router1 router2 2001:db8::1
+  sonde ping --size 1472 --df -4 example.com
+  sonde ping --file hosts.txt -c 1 --concurrency 1000 --format jsonl
+
+A host passes when at least one answer came in time.
 
 {EXIT_STATUS}"
     )

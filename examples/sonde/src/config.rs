@@ -3,6 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use netsonde::icmp::{
+    DontFragment, EchoOptions, EngineConfig, IcmpConfig, IcmpEngine, IcmpExpect, IcmpProber,
+    SocketChoice,
+};
 use netsonde::script::{Dialogue, Script};
 use netsonde::tcp::{
     SocketOptions, StreamExpect, TcpConfig, TcpExpect, TcpProber, UnixConfig, UnixProber,
@@ -12,7 +16,7 @@ use netsonde::tls::{
 };
 use netsonde::{AddressPolicy, Common, Dialing, Error, Family, Probe, Target};
 
-use crate::args::{DialingArgs, ProbingArgs, TlsOptions};
+use crate::args::{DialingArgs, PingArgs, ProbingArgs, SocketKind, TlsOptions};
 
 /// What is spoken on a connection.
 #[derive(Debug, Default)]
@@ -35,7 +39,7 @@ pub(crate) fn stream_probes(
     probing: &ProbingArgs,
 ) -> Result<Vec<Probe>, Error> {
     let (mut tcp, mut unix) = (None, None);
-    let common = Common { failure: probing.expect_failure, ..Common::default() };
+    let common = Common { failure: probing.many.expect_failure, ..Common::default() };
     let mut probes = Vec::with_capacity(targets.len());
     for target in targets {
         probes.push(if matches!(target, Target::Unix(_)) {
@@ -77,6 +81,46 @@ fn tcp_prober(
         expect: TcpExpect { common, tls: speech.expect_tls.clone(), ..TcpExpect::default() },
         ..TcpConfig::default()
     })
+}
+
+/// A probe for each host, over one engine.
+///
+/// # Errors
+/// What the prober refuses.
+pub(crate) fn ping_probes(targets: Vec<Target>, args: &PingArgs) -> Result<Vec<Probe>, Error> {
+    let socket = match args.socket {
+        SocketKind::Auto => SocketChoice::Auto,
+        SocketKind::Raw => SocketChoice::Raw,
+        SocketKind::Datagram => SocketChoice::Datagram,
+    };
+    let engine = IcmpEngine::new(EngineConfig { socket, ..EngineConfig::default() })?;
+    let dialing = &args.dialing;
+    let prober = IcmpProber::new(
+        &engine,
+        IcmpConfig {
+            dialing: self::dialing(dialing),
+            count: args.count,
+            interval: args.interval,
+            reply_timeout: args.wait,
+            echo: EchoOptions {
+                size: args.size,
+                ttl: dialing.ttl.map(u16::from),
+                dscp: dialing.dscp,
+                dont_fragment: if args.df { DontFragment::Set } else { DontFragment::System },
+                source: dialing.source,
+                interface: dialing.interface.clone(),
+                ..EchoOptions::default()
+            },
+            expect: IcmpExpect {
+                common: Common { failure: args.many.expect_failure, ..Common::default() },
+                max_unanswered: args.max_unanswered,
+                ..IcmpExpect::default()
+            },
+            ..IcmpConfig::default()
+        },
+    )?;
+    let prober = Arc::new(prober);
+    Ok(targets.into_iter().map(|target| Probe::new(Arc::clone(&prober), target)).collect())
 }
 
 fn unix_prober(

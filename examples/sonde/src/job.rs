@@ -7,7 +7,7 @@ use netsonde::script::{Dialogue, Script};
 use netsonde::{OutboundPolicy, Probe, ProbeContext};
 
 use crate::args::{
-    OutputArgs, ProbeCommand, ProbingArgs, ScriptArgs, TcpArgs, TlsArgs, TlsOptions,
+    ManyArgs, OutputArgs, PingArgs, ProbeCommand, ScriptArgs, TcpArgs, TlsArgs, TlsOptions,
 };
 use crate::config::{self, Speech};
 use crate::resolve::Overlay;
@@ -32,6 +32,7 @@ impl Job {
         match command {
             ProbeCommand::Tcp(args) => Job::tcp(args, stdin),
             ProbeCommand::Tls(args) => Job::tls(args, stdin),
+            ProbeCommand::Ping(args) => Job::ping(args, stdin),
             ProbeCommand::Script(args) => Job::script(args, stdin),
         }
     }
@@ -41,7 +42,7 @@ impl Job {
         let speech = Speech::default();
         let probes = config::stream_probes(targets, &speech, &args.dialing, &args.probing)
             .map_err(|error| with_causes(&error))?;
-        Ok(Job::of(probes, args.probing, args.output))
+        Ok(Job::of(probes, args.probing.many, args.output))
     }
 
     fn tls(args: TlsArgs, stdin: impl Read) -> Result<Self, String> {
@@ -55,7 +56,13 @@ impl Job {
         };
         let probes = config::stream_probes(targets, &speech, &args.dialing, &args.probing)
             .map_err(|error| with_causes(&error))?;
-        Ok(Job::of(probes, args.probing, args.output))
+        Ok(Job::of(probes, args.probing.many, args.output))
+    }
+
+    fn ping(args: PingArgs, stdin: impl Read) -> Result<Self, String> {
+        let hosts = targets::collect(&args.targets, targets::Bare::Host, stdin)?;
+        let probes = config::ping_probes(hosts, &args).map_err(|error| with_causes(&error))?;
+        Ok(Job::of(probes, args.many, args.output))
     }
 
     fn script(args: ScriptArgs, stdin: impl Read) -> Result<Self, String> {
@@ -78,10 +85,10 @@ impl Job {
         };
         let probes = config::stream_probes(targets, &speech, &args.dialing, &args.probing)
             .map_err(|error| source.explain(&error))?;
-        Ok(Job::of(probes, args.probing, args.output))
+        Ok(Job::of(probes, args.probing.many, args.output))
     }
 
-    fn of(probes: Vec<Probe>, probing: ProbingArgs, output: OutputArgs) -> Self {
+    fn of(probes: Vec<Probe>, probing: ManyArgs, output: OutputArgs) -> Self {
         let mut cx = ProbeContext::new();
         if probing.guard {
             cx = cx.with_policy(OutboundPolicy::guarded());

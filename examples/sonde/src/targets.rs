@@ -7,22 +7,40 @@ use netsonde::{Endpoint, Target};
 
 use crate::args::TargetArgs;
 
-/// Every target, in order: those of the command line, then those of the files. A host without a port
-/// gets `port`, where there is one.
+/// What a host without a port stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bare {
+    /// A mistake.
+    Refused,
+    /// This port of it.
+    Port(u16),
+    /// The host itself.
+    Host,
+}
+
+impl From<Option<u16>> for Bare {
+    fn from(port: Option<u16>) -> Self {
+        port.map_or(Bare::Refused, Bare::Port)
+    }
+}
+
+/// Every target, in order: those of the command line, then those of the files. What a host without
+/// a port stands for is said by `bare`.
 ///
 /// # Errors
 /// A message that names the file, the line and the target.
 pub(crate) fn collect(
     args: &TargetArgs,
-    port: Option<u16>,
+    bare: impl Into<Bare>,
     mut stdin: impl Read,
 ) -> Result<Vec<Target>, String> {
+    let bare = bare.into();
     let mut targets = Vec::new();
     for text in &args.targets {
         if text == "-" {
-            targets.extend(lines("standard input", &read(&mut stdin, "standard input")?, port)?);
+            targets.extend(lines("standard input", &read(&mut stdin, "standard input")?, bare)?);
         } else {
-            targets.push(target(text, port)?);
+            targets.push(target(text, bare)?);
         }
     }
     for path in &args.file {
@@ -32,7 +50,7 @@ pub(crate) fn collect(
         } else {
             std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?
         };
-        targets.extend(lines(&name, &text, port)?);
+        targets.extend(lines(&name, &text, bare)?);
     }
     if targets.is_empty() { Err("no targets".to_owned()) } else { Ok(targets) }
 }
@@ -43,25 +61,27 @@ fn read(input: &mut impl Read, name: &str) -> Result<String, String> {
     Ok(text)
 }
 
-fn lines(name: &str, text: &str, port: Option<u16>) -> Result<Vec<Target>, String> {
+fn lines(name: &str, text: &str, bare: Bare) -> Result<Vec<Target>, String> {
     let mut targets = Vec::new();
     for (index, line) in text.lines().enumerate() {
         // A # inside a word may be part of a socket path.
         let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
         for word in words {
-            let target = target(word, port);
+            let target = target(word, bare);
             targets.push(target.map_err(|error| format!("{name}:{}: {error}", index + 1))?);
         }
     }
     Ok(targets)
 }
 
-fn target(text: &str, port: Option<u16>) -> Result<Target, String> {
+fn target(text: &str, bare: Bare) -> Result<Target, String> {
     let fault =
         |error: &dyn std::fmt::Display| format!("target `{}`: {error}", text.escape_debug());
-    match (text.parse().map_err(|error| fault(&error))?, port) {
-        (Target::Host(host), Some(port)) => Ok(Endpoint::new(host, port).into()),
-        (Target::Host(_), None) => Err(fault(&netsonde::TargetError::PortMissing)),
+    match (text.parse().map_err(|error| fault(&error))?, bare) {
+        (Target::Host(host), Bare::Port(port)) => Ok(Endpoint::new(host, port).into()),
+        (Target::Host(_), Bare::Refused) => Err(fault(&netsonde::TargetError::PortMissing)),
+        (Target::Host(host), Bare::Host) => Ok(Target::Host(host)),
+        (_, Bare::Host) => Err(fault(&"a host is wanted, without a port")),
         (target, _) => Ok(target),
     }
 }

@@ -1,5 +1,6 @@
 //! Every scenario of the folder, with netsonde's own ICMP prober, over raw and over datagram sockets.
 #![cfg(target_os = "linux")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
 
 use std::time::Duration;
 

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
+use netsonde::icmp::EchoStats;
 use netsonde::script::ScriptReport;
 use netsonde::tcp::TcpConnection;
 use netsonde::tls::TlsReport;
@@ -27,6 +28,7 @@ pub(crate) fn page(results: &[ProbeResult]) -> String {
     page.probe_families();
     page.stream_families();
     page.tls_families();
+    page.icmp_families();
     page.out
 }
 
@@ -136,6 +138,58 @@ impl<'a> Page<'a> {
             "netsonde_probe_attempts",
             "Addresses that were dialled.",
             |result, samples| samples.push(&[], result.attempts.len()),
+        );
+    }
+
+    fn icmp_families(&mut self) {
+        fn stats(result: &ProbeResult) -> Option<&EchoStats> {
+            match &result.report {
+                Report::Icmp(report) => report.stats.as_ref(),
+                _ => None,
+            }
+        }
+        self.gauges(
+            "netsonde_icmp_packets",
+            "Echo requests by what became of them.",
+            |result, samples| {
+                let Some(stats) = stats(result) else { return };
+                for (fate, count) in [
+                    ("answered", stats.received),
+                    ("late", stats.late),
+                    ("corrupt", stats.corrupt),
+                    ("refused", stats.refused),
+                    ("lost", stats.lost),
+                    ("not_sent", stats.not_sent),
+                    ("lost_locally", stats.lost_locally),
+                    ("pending", stats.pending),
+                ] {
+                    samples.push(&[("fate", fate)], count);
+                }
+            },
+        );
+        self.gauges(
+            "netsonde_icmp_loss_ratio",
+            "Share of the echo requests that left this host and were lost; absent if none left.",
+            |result, samples| {
+                if let Some(loss) = stats(result).and_then(|stats| stats.loss) {
+                    samples.push(&[], loss);
+                }
+            },
+        );
+        self.gauges(
+            "netsonde_icmp_rtt_seconds",
+            "Round trips of the echo requests answered in time; absent if there is none.",
+            |result, samples| {
+                let Some(rtt) = stats(result).and_then(|stats| stats.rtt) else { return };
+                for (stat, ns) in [
+                    ("min", rtt.min_ns),
+                    ("avg", rtt.avg_ns),
+                    ("median", rtt.median_ns),
+                    ("max", rtt.max_ns),
+                ] {
+                    samples.push(&[("stat", stat)], seconds(ns));
+                }
+            },
         );
     }
 

@@ -48,7 +48,8 @@
 //! - What did not happen is `None`, never zero. The spans of a [`Timing`] tile the probe exactly.
 //! - Dropping the future of a probe frees all it holds: descriptors, timers, memory. The one
 //!   exception is the system's resolver, which cannot be interrupted; see [`SystemResolver`].
-//! - No retries that nobody asked for, no globals, no threads of its own.
+//! - No retries that nobody asked for, no globals, no threads of its own, no tasks but that of an
+//!   [`icmp::IcmpEngine`].
 //! - Every cap has a default that can be changed, and says so when it is hit.
 //!
 //! # Features

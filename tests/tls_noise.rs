@@ -478,14 +478,17 @@ async fn s102_key_updates_that_ask_for_nothing() {
         }
     };
     let result = tokio::select! {
-        result = checked(&prober, &cx, target) => result,
+        result = netsonde::Prober::probe_with(&prober, &cx, &target) => result,
         () = others => unreachable!(),
     };
+    check::check(&result);
+    // With as much to do as there is, it is on time as far as other work of the machine lets it.
+    assert!(result.timing.total() < Duration::from_millis(400 + 1_000), "{result}");
     assert_eq!(check::stuck(&result), ("timeout", Some(Phase::Script), Some(0)), "{result}");
     // It was at it all the time, and nobody else of the thread had to wait for long.
     let tcp = result.report.connection.as_ref().unwrap().at_end.as_ref().unwrap();
     assert!(tcp.bytes_received.unwrap() > 100_000, "{tcp:?}");
-    assert!(longest < Duration::from_millis(200), "{longest:?}");
+    assert!(longest < Duration::from_millis(390), "{longest:?}");
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ impl EngineStats {
 /// let result = prober.probe(&"127.0.0.1".parse()?).await;
 /// // Where neither kind of socket is allowed, the verdict is unknown and says what to do.
 /// println!("{result}");
-/// assert!(!result.verdict.is_fail());
+/// assert!(!matches!(result.verdict, netsonde::Verdict::Fail(_)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

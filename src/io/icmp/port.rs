@@ -376,18 +376,23 @@ impl Drop for Guard {
     }
 }
 
-/// Listens until the port has ended.
-pub(in crate::io) async fn drive(port: Arc<Port>, timer: HiResTimer) {
+/// Listens until the port has ended. If this is dropped, even before it has begun, the port ends.
+pub(in crate::io) fn drive(
+    port: Arc<Port>,
+    timer: HiResTimer,
+) -> impl Future<Output = ()> + Send + 'static {
     let guard = Guard(port);
-    let port = &guard.0;
-    let mut driver = Driver {
-        packets: IcmpSocket::receive_batch(0),
-        errors: IcmpSocket::error_batch(),
-        sized_for: 0,
-        timer,
-        queue: None,
-    };
-    poll_fn(|cx| port.poll_drive(&mut driver, cx)).await;
+    async move {
+        let port = &guard.0;
+        let mut driver = Driver {
+            packets: IcmpSocket::receive_batch(0),
+            errors: IcmpSocket::error_batch(),
+            sized_for: 0,
+            timer,
+            queue: None,
+        };
+        poll_fn(|cx| port.poll_drive(&mut driver, cx)).await;
+    }
 }
 
 /// Packets of one probe on a port. Dropped, it frees all of them.

@@ -2,10 +2,10 @@
 //! is cut by its deadline keeps its evidence.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::observe::Event;
-use crate::probe::{Attempt, ProbeContext};
+use crate::probe::{Attempt, ProbeContext, ProbeResult};
 use crate::target::Target;
 use crate::timing::{Phase, PhaseClock, Timing};
 use crate::verdict::{Failure, FailureKind, Verdict};
@@ -65,6 +65,22 @@ impl<'a> Record<'a> {
 
     pub(crate) fn finish(self, now: Instant) -> (Timing, Vec<Attempt>) {
         (self.clock.finish(now), self.attempts)
+    }
+
+    /// Ends the probe now and makes its result.
+    pub(crate) fn conclude<R>(
+        self,
+        target: &Target,
+        started_at: SystemTime,
+        outcome: Verdict,
+        report: R,
+    ) -> ProbeResult<R> {
+        let cx = self.cx;
+        let (timing, attempts) = self.finish(cx.clock().now());
+        cx.notify(&Event::Finished { verdict: &outcome, at_ns: timing.total_ns });
+        let mut result = ProbeResult::new(target.clone(), started_at, outcome, timing, report);
+        result.attempts = attempts;
+        result
     }
 
     /// Notes that an address is dialled; gives the place of the attempt.

@@ -59,7 +59,7 @@ async fn probe_until(
 ) -> ProbeResult<TcpReport> {
     // What is made before the first wait is held while it lasts: no report is, before its time.
     let ended = |record: Record<'_>, outcome: Verdict| {
-        finish(record, target, started_at, outcome, TcpReport::default())
+        record.conclude(target, started_at, outcome, TcpReport::default())
     };
     let Target::Endpoint(endpoint) = target else {
         let record = Record::start(cx, start, Phase::Setup);
@@ -98,7 +98,7 @@ async fn probe_until(
         Ok(addresses) => addresses,
         Err(verdict) => {
             let report = TcpReport { resolution, refused, ..TcpReport::default() };
-            return finish(record, target, started_at, verdict, report);
+            return record.conclude(target, started_at, verdict, report);
         }
     };
     record.enter(Phase::Connect, record.now());
@@ -253,7 +253,7 @@ fn conclude(
     let Some((outcome, ended)) = decisive.outcome.take() else {
         // `run` always leaves an outcome; a probe that is dropped never gets here.
         let fault = LocalFault::new(LocalFaultKind::Cancelled);
-        return finish(decisive.record, target, started_at, fault.into(), report);
+        return decisive.record.conclude(target, started_at, fault.into(), report);
     };
     let mut attempts = Vec::new();
     for (index, session) in sessions.into_iter().enumerate() {
@@ -290,22 +290,7 @@ fn conclude(
     if gathered {
         record.enter(Phase::Gather, ended);
     }
-    let mut result = finish(record, target, started_at, outcome, report);
+    let mut result = record.conclude(target, started_at, outcome, report);
     result.quality = quality;
-    result
-}
-
-fn finish(
-    record: Record<'_>,
-    target: &Target,
-    started_at: SystemTime,
-    outcome: Verdict,
-    report: TcpReport,
-) -> ProbeResult<TcpReport> {
-    let cx = record.cx();
-    let (timing, attempts) = record.finish(cx.clock().now());
-    cx.notify(&Event::Finished { verdict: &outcome, at_ns: timing.total_ns });
-    let mut result = ProbeResult::new(target.clone(), started_at, outcome, timing, report);
-    result.attempts = attempts;
     result
 }

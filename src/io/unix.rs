@@ -51,10 +51,7 @@ pub(crate) async fn probe(
     }
     report.peer_end = talk.end();
     (report.tls, report.script) = talk.into_reports();
-    let (timing, attempts) = record.finish(cx.clock().now());
-    cx.notify(&Event::Finished { verdict: &outcome, at_ns: timing.total_ns });
-    let mut result = ProbeResult::new(target.clone(), started_at, outcome, timing, report);
-    result.attempts = attempts;
+    let mut result = record.conclude(target, started_at, outcome, report);
     result.quality.timer_lag_ns = super::time::late_ns(deadline);
     result
 }

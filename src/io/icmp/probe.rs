@@ -82,7 +82,7 @@ async fn probe_until(
     (started_at, start): (SystemTime, Instant),
 ) -> ProbeResult<IcmpReport> {
     let ended = |record: Record<'_>, outcome: Verdict, report: IcmpReport| {
-        finish(record, target, started_at, outcome, report)
+        record.conclude(target, started_at, outcome, report)
     };
     let dialing = &plan.config.dialing;
     let host = match target {
@@ -432,7 +432,7 @@ fn conclude(
     };
     if outcomes.is_empty() {
         let failure = Failure::new(FailureKind::Timeout).in_phase(Phase::Setup);
-        return finish(record, target, started_at, failure.into(), report);
+        return record.conclude(target, started_at, failure.into(), report);
     }
     let decisive = outcomes.remove(place.unwrap_or(0));
     report.others = outcomes
@@ -447,7 +447,7 @@ fn conclude(
     let address = row.address;
     let quality = fill(&mut report, row, mode, &plan.config);
     report.forgery_suspects = suspects;
-    let mut result = finish(record, target, started_at, verdict, report);
+    let mut result = record.conclude(target, started_at, verdict, report);
     result.quality = quality;
     let selected = as_target(address);
     for attempt in &mut result.attempts {
@@ -482,19 +482,4 @@ fn fill(report: &mut IcmpReport, row: Row, mode: SocketMode, config: &IcmpConfig
     packets.truncate(most);
     report.packets = packets;
     quality
-}
-
-fn finish(
-    record: Record<'_>,
-    target: &Target,
-    started_at: SystemTime,
-    outcome: Verdict,
-    report: IcmpReport,
-) -> ProbeResult<IcmpReport> {
-    let cx = record.cx();
-    let (timing, attempts) = record.finish(cx.clock().now());
-    cx.notify(&Event::Finished { verdict: &outcome, at_ns: timing.total_ns });
-    let mut result = ProbeResult::new(target.clone(), started_at, outcome, timing, report);
-    result.attempts = attempts;
-    result
 }

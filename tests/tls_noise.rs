@@ -457,6 +457,21 @@ impl rustls::KeyLog for ServerSecret {
 /// deadline ends it, and other work of the thread gets its turn.
 #[tokio::test]
 async fn s102_key_updates_that_ask_for_nothing() {
+    // Up to three times: the flood and its maker want both processors for themselves.
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let (late, allowed, longest) = key_updates_that_ask_for_nothing().await;
+        // It is on time, and nobody else of the thread had to wait for long.
+        if late <= allowed && longest < Duration::from_millis(200) {
+            return;
+        }
+        seen.push((late, allowed, longest));
+    }
+    panic!("late, allowed to be so, longest wait of others: {seen:?}");
+}
+
+/// How late the probe ended, how late it may be here and now, and how long others had to wait.
+async fn key_updates_that_ask_for_nothing() -> (Duration, Duration, Duration) {
     let (pki, tls) = good();
     let secret = Arc::new(ServerSecret::default());
     let log: Arc<dyn rustls::KeyLog> = secret.clone();
@@ -477,18 +492,20 @@ async fn s102_key_updates_that_ask_for_nothing() {
             longest = longest.max(before.elapsed());
         }
     };
+    let stalls = check::Stalls::watch();
     let result = tokio::select! {
         result = netsonde::Prober::probe_with(&prober, &cx, &target) => result,
         () = others => unreachable!(),
     };
+    let allowed = check::LATE + stalls.total();
     check::check(&result);
-    // With as much to do as there is, it is on time as far as other work of the machine lets it.
-    assert!(result.timing.total() < Duration::from_millis(400 + 1_000), "{result}");
+    let (total, timeout) = (result.timing.total(), Duration::from_millis(400));
+    assert!(total >= timeout, "{result}");
     assert_eq!(check::stuck(&result), ("timeout", Some(Phase::Script), Some(0)), "{result}");
-    // It was at it all the time, and nobody else of the thread had to wait for long.
+    // It was at it all the time.
     let tcp = result.report.connection.as_ref().unwrap().at_end.as_ref().unwrap();
     assert!(tcp.bytes_received.unwrap() > 100_000, "{tcp:?}");
-    assert!(longest < Duration::from_millis(390), "{longest:?}");
+    (total - timeout, allowed, longest)
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ pub mod mtu;
 mod prober;
 mod report;
 mod stats;
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+mod sweep;
 pub mod trace;
 
 pub use config::{DontFragment, EchoOptions, IcmpConfig, IcmpLimits, Payload};
@@ -26,3 +28,5 @@ pub use report::{
     MplsLabel, Responder, SocketMode,
 };
 pub use stats::{EchoStats, RttStats};
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+pub use sweep::{IcmpSweep, SweepConfig, SweepEvent};

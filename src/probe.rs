@@ -107,10 +107,15 @@ impl<R> ProbeResult<R> {
     /// Judges the result by an expectation: sets `verdict` and `clauses`.
     #[must_use]
     pub fn judged<E: crate::Expectation<R> + ?Sized>(mut self, expect: &E) -> Self {
-        let judgement = crate::judge(&self, expect);
+        self.judge(expect);
+        self
+    }
+
+    /// The same in place.
+    pub fn judge<E: crate::Expectation<R> + ?Sized>(&mut self, expect: &E) {
+        let judgement = crate::judge(self, expect);
         self.verdict = judgement.verdict;
         self.clauses = judgement.clauses;
-        self
     }
 }
 

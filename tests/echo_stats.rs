@@ -36,7 +36,7 @@ fn record(number: u64, scale: u64, random: &mut Random) -> EchoRecord {
         0 => EchoFate::Pending,
         1 => EchoFate::Late(answer),
         2 => EchoFate::Corrupt(answer),
-        3 => EchoFate::Refused(EchoError::new(FailureKind::Timeout, 3, 1, None)),
+        3 => EchoFate::Refused(EchoError::new(FailureKind::Timeout, 3, 1, None).into()),
         4 => EchoFate::NotSent { errno: 105, mtu: None },
         5 => EchoFate::LostLocally,
         6..=9 => EchoFate::Lost,

@@ -67,6 +67,8 @@ struct Packet {
     stamp: Option<Duration>,
     due: Option<Duration>,
     duplicates: u64,
+    /// Told of to the engine, not yet told of by it.
+    suspects: u64,
 }
 
 struct Flow {
@@ -201,6 +203,7 @@ impl Run {
                     stamp: None,
                     due: None,
                     duplicates: 0,
+                    suspects: 0,
                 });
             }
             Err(error) => assert!(!open && error == PrepareError::Closed && payload.is_empty()),
@@ -237,7 +240,12 @@ impl Run {
     fn cancel(&mut self, data: &mut Data<'_>) {
         let Some(index) = self.pick(data) else { return };
         self.engine.cancel(self.packets[index].ticket);
-        self.packets[index].state = State::Gone;
+        let packet = &mut self.packets[index];
+        if packet.state != State::Gone {
+            // What is given up says nothing any more.
+            packet.suspects = 0;
+        }
+        packet.state = State::Gone;
     }
 
     fn stamp(&mut self, data: &mut Data<'_>) {
@@ -431,6 +439,7 @@ impl Run {
         };
         if let Some(why) = suspect {
             self.flows[packet.flow].suspects += 1;
+            self.packets[index].suspects += 1;
             return Err(why);
         }
         let corrupt = bytes != packet.payload;
@@ -503,6 +512,7 @@ impl Run {
                 return Err(Stray::StaleCookie);
             }
             self.flows[packet.flow].suspects += 1;
+            self.packets[index].suspects += 1;
             return Err(Stray::BadCookie);
         }
         if packet.state != State::Waiting || packet.outgoing.many {
@@ -589,6 +599,12 @@ impl Run {
                 EchoEvent::Late { tag, answer } => (tag, Told::Late { from: answer.from }),
                 EchoEvent::Duplicate { tag, from, .. } => (tag, Told::Duplicate { from }),
                 EchoEvent::Duplicates { tag, count } => (tag, Told::Duplicates(count)),
+                EchoEvent::Suspects { tag, count } => {
+                    let packet = &mut self.packets[usize::try_from(tag).expect("small")];
+                    assert_eq!(self.flows[packet.flow].id, flow);
+                    packet.suspects = packet.suspects.checked_sub(count).expect("not so many");
+                    continue;
+                }
                 _ => panic!("an unknown event"),
             };
             let packet = &self.packets[usize::try_from(tag).expect("small")];
@@ -608,6 +624,9 @@ impl Run {
             let suspects = if flow.open { flow.suspects } else { 0 };
             assert_eq!(self.engine.suspects(flow.id), suspects);
         }
+        // What is forgotten has told all that there was.
+        let gone = |packet: &&Packet| packet.state == State::Gone;
+        assert!(self.packets.iter().filter(gone).all(|packet| packet.suspects == 0));
         let live = self.packets.iter().filter(|packet| packet.state != State::Gone);
         let due = live.filter_map(|packet| packet.due).min();
         assert_eq!(self.engine.poll_timeout(), due.map(|due| self.origin + due));

@@ -2,6 +2,7 @@
 
 use super::{IcmpConfig, IcmpEngine, IcmpExpect, IcmpReport};
 use crate::Error;
+use crate::io::icmp::Ports;
 use crate::io::icmp::probe::IcmpPlan;
 use crate::probe::{ProbeContext, ProbeResult, Prober};
 use crate::target::Target;
@@ -26,6 +27,14 @@ impl IcmpProber {
         config.check()?;
         let expect = config.expect.clone();
         Ok(IcmpProber { engine: engine.clone(), plan: IcmpPlan::new(config), expect })
+    }
+
+    pub(super) fn parts(&self) -> (&Ports, &IcmpPlan) {
+        (self.engine.ports(), &self.plan)
+    }
+
+    pub(super) fn expect(&self) -> &IcmpExpect {
+        &self.expect
     }
 }
 

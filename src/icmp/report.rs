@@ -125,7 +125,7 @@ pub enum EchoFate {
     /// It was answered with a payload that differs from ours behind the cookie.
     Corrupt(EchoAnswer),
     /// A router or host refused or could not deliver it.
-    Refused(EchoError),
+    Refused(Box<EchoError>),
     /// The system did not take it: nothing left this host.
     NotSent {
         /// The error number of the system (errno(3)).

@@ -1,6 +1,8 @@
 //! ICMP on real sockets.
 
 mod arrival;
+pub(crate) mod fleet;
+mod judge;
 mod port;
 pub(crate) mod probe;
 mod socket;
@@ -22,6 +24,7 @@ use socket::{IcmpSocket, SocketSetup};
 const IDS: u16 = 64;
 
 /// The sockets of an engine.
+#[derive(Debug)]
 pub(crate) struct Ports {
     config: EngineConfig,
     open: Mutex<[Option<Arc<Port>>; 2]>,

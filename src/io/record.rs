@@ -31,6 +31,16 @@ impl<'a> Record<'a> {
         Record { cx, clock: PhaseClock::start(now, phase), attempts: Vec::new() }
     }
 
+    /// A record that goes on from a clock and attempts that were kept.
+    pub(crate) fn resume(cx: &'a ProbeContext, clock: PhaseClock, attempts: Vec<Attempt>) -> Self {
+        Record { cx, clock, attempts }
+    }
+
+    /// Its clock, to be kept.
+    pub(crate) fn into_clock(self) -> PhaseClock {
+        self.clock
+    }
+
     /// A record of the same probe that goes on by itself from here, with its own attempts.
     pub(crate) fn fork(&self) -> Self {
         Record { cx: self.cx, clock: self.clock.clone(), attempts: Vec::new() }

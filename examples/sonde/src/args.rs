@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use ipnet::IpNet;
 use netsonde::script::Dialogue;
 use netsonde::tls::TlsVersion;
 use netsonde::{Common, ConnectTo, FailureKind, Name};
@@ -33,6 +34,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     #[command(flatten)]
     Probe(Box<ProbeCommand>),
+    /// Send ICMP echo requests to hosts, all at once
+    #[command(after_help = ping_help())]
+    #[command(mut_arg("targets", |targets| targets
+        .value_name("HOST")
+        .required_unless_present_any(["file", "sweep"])
+        .help("A name or an address; `-` reads hosts from standard input")))]
+    #[command(mut_arg("concurrency", |names| names
+        .help("How many names may be resolved at once")))]
+    Ping(Box<PingArgs>),
     /// Start local targets, good and broken ones, probe them all and explain what is seen
     #[command(after_help = DEMO_HELP)]
     Demo(DemoArgs),
@@ -53,12 +63,6 @@ pub(crate) enum ProbeCommand {
     /// Shake hands over TLS and look at the certificates; port 443 unless given
     #[command(after_help = tls_help())]
     Tls(TlsArgs),
-    /// Send ICMP echo requests to hosts
-    #[command(after_help = ping_help())]
-    #[command(mut_arg("targets", |targets| targets
-        .value_name("HOST")
-        .help("A name or an address; `-` reads hosts from standard input")))]
-    Ping(PingArgs),
     /// Hold a conversation: expect, send, start TLS
     #[command(after_help = script_help())]
     Script(ScriptArgs),
@@ -106,6 +110,15 @@ pub(crate) struct PingArgs {
     /// From one request to the next one to the same host
     #[arg(short, long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
     pub(crate) interval: Duration,
+    /// Every host of a network, such as 192.0.2.0/24; may be repeated
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) sweep: Vec<IpNet>,
+    /// From any request to the next one, whichever host it is for; 0s for as fast as can be
+    #[arg(long, value_name = "DURATION", default_value = "1ms", value_parser = duration_or_zero)]
+    pub(crate) gap: Duration,
+    /// Refuse to ping more hosts than this
+    #[arg(long, value_name = "N", default_value = "1048576")]
+    pub(crate) max_hosts: NonZeroUsize,
     /// How long each request waits for its answer
     #[arg(short = 'W', long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pub(crate) wait: Duration,
@@ -338,6 +351,13 @@ fn duration(text: &str) -> Result<Duration, String> {
     read.max_total.filter(|value| !value.is_zero()).ok_or_else(|| "must be above zero".to_owned())
 }
 
+fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" | "0s" => Ok(Duration::ZERO),
+        _ => duration(text),
+    }
+}
+
 fn static_name(text: &str) -> Result<(Name, IpAddr), String> {
     let (name, address) = text.split_once(':').ok_or("write HOST:ADDR")?;
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -402,7 +422,8 @@ Examples:
   sonde ping example.com
   sonde ping -c 10 -i 200ms router1 router2 2001:db8::1
   sonde ping --size 1472 --df -4 example.com
-  sonde ping --file hosts.txt -c 1 --concurrency 1000 --format jsonl
+  sonde ping --file hosts.txt -c 1 --format jsonl
+  sonde ping --sweep 192.0.2.0/24 -c 5 --gap 100us
 
 A host passes when at least one answer came in time.
 

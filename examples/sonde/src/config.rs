@@ -83,11 +83,11 @@ fn tcp_prober(
     })
 }
 
-/// A probe for each host, over one engine.
+/// The prober of all hosts.
 ///
 /// # Errors
-/// What the prober refuses.
-pub(crate) fn ping_probes(targets: Vec<Target>, args: &PingArgs) -> Result<Vec<Probe>, Error> {
+/// What it refuses.
+pub(crate) fn ping_prober(args: &PingArgs) -> Result<IcmpProber, Error> {
     let socket = match args.socket {
         SocketKind::Auto => SocketChoice::Auto,
         SocketKind::Raw => SocketChoice::Raw,
@@ -95,7 +95,7 @@ pub(crate) fn ping_probes(targets: Vec<Target>, args: &PingArgs) -> Result<Vec<P
     };
     let engine = IcmpEngine::new(EngineConfig { socket, ..EngineConfig::default() })?;
     let dialing = &args.dialing;
-    let prober = IcmpProber::new(
+    IcmpProber::new(
         &engine,
         IcmpConfig {
             dialing: self::dialing(dialing),
@@ -118,9 +118,7 @@ pub(crate) fn ping_probes(targets: Vec<Target>, args: &PingArgs) -> Result<Vec<P
             },
             ..IcmpConfig::default()
         },
-    )?;
-    let prober = Arc::new(prober);
-    Ok(targets.into_iter().map(|target| Probe::new(Arc::clone(&prober), target)).collect())
+    )
 }
 
 fn unix_prober(

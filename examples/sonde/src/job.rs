@@ -6,9 +6,7 @@ use std::num::NonZeroUsize;
 use netsonde::script::{Dialogue, Script};
 use netsonde::{OutboundPolicy, Probe, ProbeContext};
 
-use crate::args::{
-    ManyArgs, OutputArgs, PingArgs, ProbeCommand, ScriptArgs, TcpArgs, TlsArgs, TlsOptions,
-};
+use crate::args::{ManyArgs, OutputArgs, ProbeCommand, ScriptArgs, TcpArgs, TlsArgs, TlsOptions};
 use crate::config::{self, Speech};
 use crate::resolve::Overlay;
 use crate::script_file::{self, with_causes};
@@ -32,7 +30,6 @@ impl Job {
         match command {
             ProbeCommand::Tcp(args) => Job::tcp(args, stdin),
             ProbeCommand::Tls(args) => Job::tls(args, stdin),
-            ProbeCommand::Ping(args) => Job::ping(args, stdin),
             ProbeCommand::Script(args) => Job::script(args, stdin),
         }
     }
@@ -59,12 +56,6 @@ impl Job {
         Ok(Job::of(probes, args.probing.many, args.output))
     }
 
-    fn ping(args: PingArgs, stdin: impl Read) -> Result<Self, String> {
-        let hosts = targets::collect(&args.targets, targets::Bare::Host, stdin)?;
-        let probes = config::ping_probes(hosts, &args).map_err(|error| with_causes(&error))?;
-        Ok(Job::of(probes, args.many, args.output))
-    }
-
     fn script(args: ScriptArgs, stdin: impl Read) -> Result<Self, String> {
         let source = script_file::find(&args.script).map_err(|error| error.to_string())?;
         let with_tls = args.tls || source.starts_tls();
@@ -89,13 +80,18 @@ impl Job {
     }
 
     fn of(probes: Vec<Probe>, probing: ManyArgs, output: OutputArgs) -> Self {
-        let mut cx = ProbeContext::new();
-        if probing.guard {
-            cx = cx.with_policy(OutboundPolicy::guarded());
-        }
-        if !probing.resolve.is_empty() {
-            cx = cx.with_resolver(Overlay::new(probing.resolve));
-        }
-        Job { probes, cx, concurrency: probing.concurrency, output }
+        Job { probes, cx: context(&probing), concurrency: probing.concurrency, output }
     }
+}
+
+/// The surroundings of all probes of a command.
+pub(crate) fn context(args: &ManyArgs) -> ProbeContext {
+    let mut cx = ProbeContext::new();
+    if args.guard {
+        cx = cx.with_policy(OutboundPolicy::guarded());
+    }
+    if !args.resolve.is_empty() {
+        cx = cx.with_resolver(Overlay::new(args.resolve.clone()));
+    }
+    cx
 }

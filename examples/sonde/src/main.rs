@@ -20,6 +20,7 @@ mod config;
 mod demo;
 mod job;
 mod output;
+mod ping;
 mod progress;
 mod resolve;
 mod run;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<Status, Stop> {
     match command {
         Command::Probe(command) => probe(Job::new(*command, io::stdin().lock())?),
+        Command::Ping(args) => ping::run(&args, io::stdin().lock()),
         Command::Demo(args) => demo::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -37,6 +37,7 @@
 
 pub mod cookie;
 mod measure;
+mod overflow;
 mod slots;
 mod stray;
 mod timers;
@@ -54,6 +55,7 @@ use crate::icmp::{EchoAnswer, EchoError, EchoFate};
 use crate::timing::NetworkTime;
 use cookie::{Check, Cookie, Key};
 use measure::{Departure, measure};
+use overflow::Overflow;
 use slots::{Flow, Slot, Slots, State};
 
 /// What an engine is made with.
@@ -225,6 +227,15 @@ pub enum EchoEvent {
         /// How long it took.
         rtt: NetworkTime,
     },
+    /// So many packets came as answers to a packet and were not believed, since the last such event.
+    /// Comes before the packet is decided and when it is forgotten, if there were any. Many are a sign
+    /// of forgery.
+    Suspects {
+        /// The packet's.
+        tag: u64,
+        /// How many.
+        count: u64,
+    },
     /// How many answers beyond the first a packet had, when it is forgotten. Only if there were any.
     Duplicates {
         /// The packet's.
@@ -267,51 +278,6 @@ pub struct EchoEngine {
     events: VecDeque<(FlowId, EchoEvent)>,
     strays: StrayCounts,
     overflow: Overflow,
-}
-
-/// Answers that this host dropped: when that was noticed, how many, and how long any packet waits. What
-/// was sent before and is not answered may be one of them.
-#[derive(Debug, Default)]
-struct Overflow {
-    drops: VecDeque<(Instant, u64)>,
-    longest: Duration,
-}
-
-impl Overflow {
-    /// Drops that are told apart. Of more, the last ones are taken together.
-    const DROPS: usize = 64;
-
-    fn add(&mut self, count: u64, now: Instant) {
-        if self.drops.len() < Overflow::DROPS {
-            self.drops.push_back((now, count));
-        } else if let Some((at, left)) = self.drops.back_mut() {
-            (*at, *left) = (now, left.saturating_add(count));
-        }
-    }
-
-    /// Whether a packet that was sent then may be blamed on a drop. Each is blamed once.
-    fn blame(&mut self, sent: Instant) -> bool {
-        let Some(drop) = self.drops.iter().position(|(at, _)| sent <= *at) else { return false };
-        if let Some((_, left)) = self.drops.get_mut(drop) {
-            *left -= 1;
-            if *left == 0 {
-                self.drops.remove(drop);
-            }
-        }
-        true
-    }
-
-    /// Forgets the drops that nothing can be blamed on any more, once everything due is decided.
-    fn expire(&mut self, now: Instant, waiting: usize) {
-        if waiting == 0 {
-            *self = Overflow::default();
-        }
-        let over =
-            |(at, _): &(Instant, u64)| at.checked_add(self.longest).is_some_and(|last| last < now);
-        while self.drops.front().is_some_and(over) {
-            self.drops.pop_front();
-        }
-    }
 }
 
 impl EchoEngine {
@@ -652,7 +618,7 @@ impl EchoEngine {
         }
         let keep = slot.keep;
         error.rtt = slot.departure.as_ref().map(|departure| measure(departure, received).rtt);
-        self.decided(index, EchoFate::Refused(error));
+        self.decided(index, EchoFate::Refused(Box::new(error)));
         self.keep(index, keep, received.now.mono);
         Ok(())
     }
@@ -720,6 +686,7 @@ impl EchoEngine {
         let (flow, tag) = (slot.flow, slot.tag);
         let sent = slot.departure.as_ref().map(|departure| departure.before.mono);
         slot.state = State::Unanswered;
+        self.tell_suspects(index);
         self.slots.waits_no_more(index);
         self.tell(flow, EchoEvent::Decided { tag, fate, sent });
     }
@@ -736,6 +703,7 @@ impl EchoEngine {
     fn forget(&mut self, index: u32) {
         let Some(slot) = self.slots.get(index) else { return };
         let (flow, tag, count) = (slot.flow, slot.tag, slot.duplicates);
+        self.tell_suspects(index);
         if count > 0 {
             self.tell(flow, EchoEvent::Duplicates { tag, count });
         }
@@ -743,11 +711,21 @@ impl EchoEngine {
     }
 
     fn suspect(&mut self, index: u32, why: Stray) -> Stray {
-        let flow = self.slots.get(index).map(|slot| slot.flow);
+        let slot = self.slots.at_mut(index);
+        let flow = slot.map(|slot| {
+            slot.suspects += 1;
+            slot.flow
+        });
         if let Some(Flow { suspects, .. }) = flow.and_then(|flow| self.slots.flow_at(flow)) {
             *suspects += 1;
         }
         why
+    }
+
+    fn tell_suspects(&mut self, index: u32) {
+        let Some(slot) = self.slots.at_mut(index).filter(|slot| slot.suspects > 0) else { return };
+        let (flow, tag, count) = (slot.flow, slot.tag, std::mem::take(&mut slot.suspects));
+        self.tell(flow, EchoEvent::Suspects { tag, count });
     }
 
     fn tell(&mut self, flow: u32, event: EchoEvent) {

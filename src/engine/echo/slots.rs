@@ -71,6 +71,8 @@ pub(super) struct Slot {
     pub(super) keep: Duration,
     pub(super) tag: u64,
     pub(super) duplicates: u64,
+    /// Since they were last told of.
+    pub(super) suspects: u64,
     pub(super) departure: Option<Departure>,
     pub(super) held: Option<Box<HeldReply>>,
     place: Place,
@@ -340,6 +342,7 @@ impl Slot {
             keep: Duration::ZERO,
             tag: 0,
             duplicates: 0,
+            suspects: 0,
             departure: None,
             held: None,
             place: Place::default(),

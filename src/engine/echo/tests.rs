@@ -119,9 +119,11 @@ impl Lab {
         events
     }
 
-    /// The one thing that was told: what became of this packet.
+    /// The one thing that was told: what became of this packet, behind what posed as an answer to it.
     fn fate(&mut self, of: u64) -> EchoFate {
-        match self.events().as_slice() {
+        let mut events = self.events();
+        events.retain(|event| !matches!(event, EchoEvent::Suspects { tag, .. } if *tag == of));
+        match events.as_slice() {
             [EchoEvent::Decided { tag, fate, .. }] if *tag == of => fate.clone(),
             other => panic!("{other:?}"),
         }
@@ -179,6 +181,25 @@ fn i2_a_reply_from_another_host_is_none() {
     assert_eq!(result, Err(Stray::WrongSource));
     assert_eq!(lab.engine.suspects(lab.flow), 1);
     lab.is_lost(1);
+}
+
+#[test]
+fn what_posed_as_an_answer_is_told_before_the_fate_and_the_rest_at_the_end() {
+    let mut lab = Lab::new();
+    let mut packet = Lab::packet(1);
+    packet.keep = ms(50);
+    let sent = lab.send(&packet, ms(0));
+    for _ in 0..3 {
+        lab.receive_as(&sent, other_host(), &sent.payload, ms(3)).unwrap_err();
+    }
+    lab.receive(&sent, ms(4)).unwrap();
+    let events = lab.events();
+    assert_eq!(events[0], EchoEvent::Suspects { tag: 1, count: 3 });
+    assert!(matches!(events[1], EchoEvent::Decided { tag: 1, .. }), "{events:?}");
+    lab.receive_as(&sent, other_host(), &sent.payload, ms(5)).unwrap_err();
+    lab.timeout(ms(100));
+    assert_eq!(lab.events(), [EchoEvent::Suspects { tag: 1, count: 1 }]);
+    assert_eq!(lab.engine.suspects(lab.flow), 4);
 }
 
 #[test]

@@ -61,10 +61,10 @@ struct Core {
     driver: Option<Waker>,
     /// When the driver looks at the clock next; `None` for not at all.
     armed: Option<Instant>,
+    /// Whatever had come in by then has been looked at.
+    heard: Option<Instant>,
     ended: Option<PortError>,
     dont_fragment: DontFragment,
-    /// Packets whose send stamp has not been seen. More than this many are not left in the kernel.
-    unstamped: usize,
     /// Which packet has which number, on systems that count by themselves.
     numbered: VecDeque<u32>,
     first_number: u32,
@@ -76,6 +76,12 @@ struct Core {
     broadcast: bool,
     /// Packets read since the receive queue was empty.
     run: usize,
+    /// Packets sent since anything was read.
+    unheard: usize,
+    packets: ReceiveBatch,
+    errors: ReceiveBatch,
+    /// The payload that `packets` has room for.
+    sized_for: u32,
 }
 
 /// What a flow has not taken yet.
@@ -87,8 +93,9 @@ struct Queue {
     open: bool,
 }
 
-/// Packets sent before the send stamps are fetched, which would otherwise fill the socket's memory.
-const STAMPS: usize = 128;
+/// Packets that a busy sender sends before it looks itself at what has come in: send stamps would fill
+/// the memory of the socket, answers its queue.
+const UNHEARD: usize = 128;
 
 /// Batches that are read before others have their turn.
 const TURNS: usize = 16;
@@ -111,9 +118,9 @@ impl Port {
             sleepers: BTreeMap::new(),
             driver: None,
             armed: None,
+            heard: None,
             ended: None,
             dont_fragment: DontFragment::System,
-            unstamped: 0,
             numbered: VecDeque::new(),
             first_number: 0,
             stats: EngineStats::default(),
@@ -122,6 +129,10 @@ impl Port {
             largest: 0,
             broadcast: false,
             run: 0,
+            unheard: 0,
+            packets: IcmpSocket::receive_batch(0),
+            errors: IcmpSocket::error_batch(),
+            sized_for: 0,
         };
         Arc::new(Port { socket, core: Mutex::new(core) })
     }
@@ -161,7 +172,14 @@ impl Port {
 
     /// Fetches what has been stamped, and the errors of the path where they come this way. True if there
     /// was such an error, which the socket then may have held against another packet as well.
-    fn take_stamps(&self, core: &mut Core, batch: &mut ReceiveBatch) -> bool {
+    fn take_stamps(&self, core: &mut Core) -> bool {
+        let mut batch = std::mem::take(&mut core.errors);
+        let errors = self.read_stamps(core, &mut batch);
+        core.errors = batch;
+        errors
+    }
+
+    fn read_stamps(&self, core: &mut Core, batch: &mut ReceiveBatch) -> bool {
         let mut errors = false;
         for _ in 0..TURNS {
             let Ok(count) = self.socket.receive_errors(batch) else { break };
@@ -180,7 +198,6 @@ impl Port {
                         core.engine.transmit_stamp(slot, stamp, previous);
                     }
                     previous = Some(stamp.wall_ns);
-                    core.unstamped = core.unstamped.saturating_sub(1);
                     continue;
                 }
                 let origin = message.error().map(|error| error.origin);
@@ -201,7 +218,19 @@ impl Port {
     }
 
     /// Reads what has come in. True if there is nothing more for now.
-    fn take_packets(&self, core: &mut Core, batch: &mut ReceiveBatch) -> bool {
+    fn take_packets(&self, core: &mut Core) -> bool {
+        if core.largest > core.sized_for {
+            core.sized_for = core.largest;
+            core.packets = IcmpSocket::receive_batch(core.sized_for);
+        }
+        core.unheard = 0;
+        let mut batch = std::mem::take(&mut core.packets);
+        let drained = self.read_packets(core, &mut batch);
+        core.packets = batch;
+        drained
+    }
+
+    fn read_packets(&self, core: &mut Core, batch: &mut ReceiveBatch) -> bool {
         for _ in 0..TURNS {
             let count = match self.socket.receive(batch) {
                 Ok(count) => count,
@@ -255,17 +284,14 @@ impl Port {
                 core.driver = Some(cx.waker().clone());
             }
             // Stamps first: answers then find those of their requests.
-            self.take_stamps(&mut core, &mut driver.errors);
-            if core.largest > driver.sized_for {
-                driver.sized_for = core.largest;
-                driver.packets = IcmpSocket::receive_batch(driver.sized_for);
-            }
+            self.take_stamps(&mut core);
             let readable = self.socket.poll_readable(cx).is_ready();
-            let drained = !readable || self.take_packets(&mut core, &mut driver.packets);
+            let drained = !readable || self.take_packets(&mut core);
             let now = crate::io::time::now();
             if drained {
                 // What came in time is heard by now.
                 core.engine.handle_timeout(now);
+                core.heard = Some(now);
             }
             core.wake_sleepers(now);
             core.dispatch();
@@ -343,10 +369,6 @@ type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What only the driver needs.
 struct Driver {
-    packets: ReceiveBatch,
-    errors: ReceiveBatch,
-    /// The payload that `packets` has room for.
-    sized_for: u32,
     timer: HiResTimer,
     /// Waits for the error queue, where the errors of the path come that way.
     queue: Option<Waiting>,
@@ -384,13 +406,7 @@ pub(in crate::io) fn drive(
     let guard = Guard(port);
     async move {
         let port = &guard.0;
-        let mut driver = Driver {
-            packets: IcmpSocket::receive_batch(0),
-            errors: IcmpSocket::error_batch(),
-            sized_for: 0,
-            timer,
-            queue: None,
-        };
+        let mut driver = Driver { timer, queue: None };
         poll_fn(|cx| port.poll_drive(&mut driver, cx)).await;
     }
 }
@@ -517,11 +533,8 @@ impl Flow {
             let after = crate::io::time::now();
             for ticket in left.iter().take(count) {
                 core.engine.sent(*ticket, before, after);
-                if port.socket.stamps_sends() {
-                    core.unstamped += 1;
-                    if !port.socket.names_stamps() {
-                        core.numbered.push_back(ticket.slot);
-                    }
+                if port.socket.stamps_sends() && !port.socket.names_stamps() {
+                    core.numbered.push_back(ticket.slot);
                 }
             }
             core.stats.sent += count as u64;
@@ -535,9 +548,7 @@ impl Flow {
                     break;
                 }
                 // The error may be another packet's, which the socket has kept for the next caller.
-                _ if foreign < FOREIGN_ERRORS
-                    && port.take_stamps(core, &mut IcmpSocket::error_batch()) =>
-                {
+                _ if foreign < FOREIGN_ERRORS && port.take_stamps(core) => {
                     foreign += 1;
                 }
                 number => {
@@ -554,8 +565,10 @@ impl Flow {
         }
         self.made.drain(..at.min(self.made.len()));
         self.batch.done(at);
-        if core.unstamped > STAMPS {
-            port.take_stamps(core, &mut IcmpSocket::error_batch());
+        core.unheard += at;
+        if core.unheard >= UNHEARD {
+            port.take_stamps(core);
+            port.take_packets(core);
         }
         core.dispatch();
         let next = core.engine.poll_timeout();
@@ -595,16 +608,21 @@ impl Flow {
         Ok(())
     }
 
-    /// Ready when the clock has come so far.
-    pub(in crate::io) fn poll_until(&self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
-        if until <= crate::io::time::now() {
-            return Poll::Ready(());
-        }
+    /// Whether everything that had come in by then was looked at.
+    pub(in crate::io) fn has_heard(&self, until: Instant) -> bool {
+        let core = self.port.core();
+        core.ended.is_some() || core.heard.is_some_and(|heard| heard >= until)
+    }
+
+    /// Has the task woken at that time; a later call takes the place of an earlier one.
+    pub(in crate::io) fn wake_at(&self, cx: &mut Context<'_>, until: Instant) {
         let mut guard = self.port.core();
         let core = &mut *guard;
         let place = self.id.index();
         let Some(queue) = core.queues.get_mut(place).filter(|_| core.ended.is_none()) else {
-            return Poll::Ready(());
+            // Whoever asks for events is told why.
+            cx.waker().wake_by_ref();
+            return;
         };
         if let Some(old) = queue.sleep.replace(until) {
             core.sleepers.remove(&(old, place));
@@ -614,7 +632,6 @@ impl Flow {
         let wake = std::mem::take(&mut core.wake);
         drop(guard);
         wake.into_iter().for_each(Waker::wake);
-        Poll::Pending
     }
 
     /// Ends the flow and takes the last events; also tells which packets have left and are not decided.

@@ -3,38 +3,34 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 
-use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::time::timeout_at;
 
 use super::Ports;
+use super::judge::{Outcome, as_target, blame_source, conclude, verdict};
 use super::port::{PortError, Wish};
 use super::socket::SendOptions;
 use super::sweep::{Row, Sweep, SweepEvent, SweepPlan};
 use crate::engine::echo::Filler;
-use crate::icmp::{
-    EchoFate, EchoOptions, EchoStats, IcmpAddressReport, IcmpConfig, IcmpReport, Payload,
-    SocketMode,
-};
-use crate::io::errno;
+use crate::icmp::{EchoOptions, IcmpConfig, IcmpReport, Payload, SocketMode};
 use crate::io::record::{Facts, Record};
 use crate::io::resolve::lookup::{Wanted, addresses, permitted};
 use crate::io::socket::interface;
 use crate::observe::Event;
 use crate::probe::{ProbeContext, ProbeResult};
 use crate::resolve::AddressPolicy;
-use crate::target::{Endpoint, Target};
-use crate::timing::{Phase, Quality};
-use crate::verdict::{Failure, FailureKind, LocalFault, LocalFaultKind, RawCode, Verdict};
+use crate::target::Target;
+use crate::timing::Phase;
+use crate::verdict::{LocalFault, LocalFaultKind, Verdict};
 
 /// How long resolving may take where no time limit is set.
-const RESOLVE: Duration = Duration::from_secs(5);
+pub(super) const RESOLVE: Duration = Duration::from_secs(5);
 
 /// Everything that an ICMP probe needs to know of its prober.
 #[derive(Debug)]
 pub(crate) struct IcmpPlan {
-    config: IcmpConfig,
+    pub(super) config: IcmpConfig,
     timeout: Duration,
-    filler: Filler,
+    pub(super) filler: Filler,
 }
 
 impl IcmpPlan {
@@ -139,11 +135,11 @@ async fn probe_until(
             break;
         }
     }
-    conclude(record, target, started_at, plan, outcomes, report)
+    conclude(record, target, started_at, &plan.config, outcomes, report)
 }
 
 /// An IPv4-mapped address is the IPv4 address.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => SocketAddr::new(ip.into(), 0),
         IpAddr::V6(_) => address,
@@ -151,7 +147,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// Leaves out what cannot be a target.
-fn allowed(addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Verdict> {
+pub(super) fn allowed(addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Verdict> {
     for address in &addresses {
         let fault = if address.ip().is_unspecified() {
             LocalFault::new(LocalFaultKind::Policy)
@@ -170,7 +166,7 @@ fn allowed(addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Verdict> {
 }
 
 /// The options of a packet as the socket takes them.
-fn wish(echo: &EchoOptions) -> Result<Wish, LocalFault> {
+pub(super) fn wish(echo: &EchoOptions) -> Result<Wish, LocalFault> {
     let interface =
         echo.interface.as_deref().map(interface::index).transpose().map_err(|error| {
             let fault = LocalFault::new(LocalFaultKind::Interface)
@@ -189,14 +185,6 @@ fn wish(echo: &EchoOptions) -> Result<Wish, LocalFault> {
         dont_fragment: echo.dont_fragment,
         broadcast: echo.broadcast,
     })
-}
-
-/// What came of one address.
-struct Outcome {
-    verdict: Verdict,
-    row: Row,
-    mode: SocketMode,
-    suspects: u64,
 }
 
 /// Sends the train to some addresses at once and waits for what comes of it.
@@ -251,8 +239,10 @@ async fn run(
     };
     let places: Vec<usize> =
         reachable.iter().map(|address| record.dialling(as_target(*address))).collect();
-    let mut sweep =
-        Sweep::new(sweep_plan, &reachable, [open[0].as_ref(), open[1].as_ref()], record.started());
+    let mut sweep = Sweep::new(sweep_plan, [open[0].as_ref(), open[1].as_ref()], record.started());
+    for address in &reachable {
+        sweep.add(*address, record.started());
+    }
     record.enter(Phase::Rtt, start);
     let listening = listen(&mut sweep, record, &places, wish.options.source);
     let broken = timeout_at(deadline, listening).await;
@@ -291,195 +281,14 @@ async fn listen(
                     record.cx().notify(&Event::Packet { address, packet, at_ns });
                 }
             }
-            SweepEvent::Done { row } => {
+            SweepEvent::Decided { row } => {
                 if let (Some(row), Some(place)) = (sweep.rows.get(row), places.get(row)) {
                     let verdict = blame_source(verdict(row, None), source);
                     record.dialled(*place, verdict, Facts::default(), record.now());
                 }
             }
+            SweepEvent::Done { .. } => {}
         }
     }
     Ok(())
-}
-
-/// What the fates of the packets say of an address.
-fn verdict(row: &Row, broken: Option<PortError>) -> Verdict {
-    let fates = || row.packets.iter().map(|packet| &packet.fate);
-    if fates().any(|fate| matches!(fate, EchoFate::Answered(_))) {
-        return Verdict::Pass;
-    }
-    if let Some(why) = broken {
-        let kind = match why {
-            PortError::Full => LocalFaultKind::Memory,
-            PortError::Engine | PortError::Runtime => LocalFaultKind::Cancelled,
-        };
-        return LocalFault::new(kind).in_phase(Phase::Rtt).with_detail(why.to_string()).into();
-    }
-    let refused = fates().find_map(|fate| match fate {
-        EchoFate::Refused(error) => Some(error),
-        _ => None,
-    });
-    if let Some(error) = refused {
-        let raw = RawCode::Icmp { icmp_type: error.icmp_type, code: error.code, from: error.from };
-        return Failure::new(error.failure).in_phase(Phase::Rtt).with_raw(raw).into();
-    }
-    if fates().any(|fate| matches!(fate, EchoFate::Corrupt(_))) {
-        return Failure::new(FailureKind::Protocol)
-            .in_phase(Phase::Rtt)
-            .with_detail("the payload was changed on the way")
-            .into();
-    }
-    let unsent = fates().find_map(|fate| match fate {
-        EchoFate::NotSent { errno, mtu } => Some((*errno, *mtu)),
-        _ => None,
-    });
-    let left = fates().any(|fate| matches!(fate, EchoFate::Lost | EchoFate::Late(_)));
-    match unsent {
-        _ if left => Failure::new(FailureKind::Timeout).in_phase(Phase::Rtt).into(),
-        Some((number, mtu)) => not_sent(row.address, number, mtu),
-        None if fates().any(|fate| *fate == EchoFate::LostLocally) => {
-            LocalFault::new(LocalFaultKind::Memory)
-                .in_phase(Phase::Rtt)
-                .with_detail("the receive queue of this host was full")
-                .into()
-        }
-        None => Failure::new(FailureKind::Timeout).in_phase(Phase::Rtt).into(),
-    }
-}
-
-/// What it means that the system did not take a packet.
-fn not_sent(to: SocketAddr, number: i32, mtu: Option<u32>) -> Verdict {
-    let local = |kind| LocalFault::new(kind).in_phase(Phase::Rtt).with_errno(number);
-    match number {
-        libc::EMSGSIZE => {
-            let fault = local(LocalFaultKind::PacketSize);
-            match mtu {
-                Some(mtu) => fault.with_detail(format!("the way there takes {mtu} bytes")),
-                None => fault,
-            }
-            .into()
-        }
-        // A route of type "blackhole" (ip-route(8)).
-        libc::EINVAL => local(LocalFaultKind::Route).into(),
-        libc::EACCES if is_broadcast(to) => local(LocalFaultKind::Policy)
-            .with_detail(format!("{} is a broadcast address", to.ip()))
-            .into(),
-        _ => match (errno::local(number), errno::remote(number)) {
-            (Some(kind), _) => local(kind).into(),
-            (None, Some(kind)) => {
-                let raw = RawCode::Errno { value: number };
-                Failure::new(kind).in_phase(Phase::Rtt).with_raw(raw).into()
-            }
-            (None, None) => local(LocalFaultKind::Io).into(),
-        },
-    }
-}
-
-/// The system says of a source address that is not its own whatever comes to its mind: if packets did
-/// not leave and the address is none of ours, that is why.
-fn blame_source(verdict: Verdict, source: Option<IpAddr>) -> Verdict {
-    let from_a_call = match &verdict {
-        Verdict::Fail(failure) => matches!(failure.raw, Some(RawCode::Errno { .. })),
-        Verdict::Unknown(fault) => fault.errno.is_some(),
-        Verdict::Pass => false,
-    };
-    let Some(source) = source.filter(|_| from_a_call) else { return verdict };
-    let address = SocketAddr::new(source, 0);
-    let bound = Socket::new(Domain::for_address(address), Type::DGRAM, None)
-        .and_then(|socket| socket.bind(&SockAddr::from(address)));
-    match bound {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
-            LocalFault::new(LocalFaultKind::Address)
-                .in_phase(Phase::Rtt)
-                .with_errno(libc::EADDRNOTAVAIL)
-                .with_detail(format!("{source} is no address of this host"))
-                .into()
-        }
-        _ => verdict,
-    }
-}
-
-/// Whether an address that was refused stands for all hosts of a network. Nothing is sent: the route
-/// tells.
-fn is_broadcast(to: SocketAddr) -> bool {
-    let reachable = |broadcast| {
-        let socket = Socket::new(Domain::for_address(to), Type::DGRAM, None)?;
-        socket.set_broadcast(broadcast)?;
-        socket.connect(&SockAddr::from(SocketAddr::new(to.ip(), 1)))
-    };
-    reachable(false).is_err() && reachable(true).is_ok()
-}
-
-fn conclude(
-    record: Record<'_>,
-    target: &Target,
-    started_at: SystemTime,
-    plan: &IcmpPlan,
-    mut outcomes: Vec<Outcome>,
-    mut report: IcmpReport,
-) -> ProbeResult<IcmpReport> {
-    let policy = plan.config.dialing.addresses;
-    let place = match policy {
-        // All have to answer: the first that does not decides.
-        AddressPolicy::All => outcomes.iter().position(|outcome| !outcome.verdict.is_pass()),
-        // One has to: the one that does decides, else the first that blames somebody else.
-        _ => {
-            let passed = outcomes.iter().position(|outcome| outcome.verdict.is_pass());
-            let failed =
-                || outcomes.iter().position(|outcome| matches!(outcome.verdict, Verdict::Fail(_)));
-            passed.or_else(failed)
-        }
-    };
-    if outcomes.is_empty() {
-        let failure = Failure::new(FailureKind::Timeout).in_phase(Phase::Setup);
-        return record.conclude(target, started_at, failure.into(), report);
-    }
-    let decisive = outcomes.remove(place.unwrap_or(0));
-    report.others = outcomes
-        .into_iter()
-        .map(|Outcome { verdict, row, .. }| IcmpAddressReport {
-            address: row.address.ip(),
-            outcome: verdict,
-            stats: (!row.packets.is_empty()).then(|| EchoStats::of(&row.packets)),
-        })
-        .collect();
-    let Outcome { verdict, row, mode, suspects } = decisive;
-    let address = row.address;
-    let quality = fill(&mut report, row, mode, &plan.config);
-    report.forgery_suspects = suspects;
-    let mut result = record.conclude(target, started_at, verdict, report);
-    result.quality = quality;
-    let selected = as_target(address);
-    for attempt in &mut result.attempts {
-        attempt.selected = attempt.address == selected;
-    }
-    result
-}
-
-fn as_target(address: SocketAddr) -> Target {
-    Target::Host(Endpoint::from(address).host)
-}
-
-/// Puts what is known of one address into a report.
-fn fill(report: &mut IcmpReport, row: Row, mode: SocketMode, config: &IcmpConfig) -> Quality {
-    let Row { address, mut packets, responders, responders_left_out, .. } = row;
-    report.address = Some(address.ip());
-    (report.responders, report.responders_left_out) = (responders, responders_left_out);
-    let mut quality = Quality::default();
-    if packets.is_empty() {
-        return quality;
-    }
-    report.socket = Some(mode);
-    report.payload_bytes = Some(config.echo.size);
-    report.stats = Some(EchoStats::of(&packets));
-    // The worst of the packets: a host that was busy once cannot be trusted for the rest.
-    let answers = || packets.iter().filter_map(|packet| packet.fate.answer());
-    quality.stamp = answers().map(|answer| answer.rtt.source).max();
-    quality.uncertainty_ns = answers().map(|answer| answer.rtt.uncertainty_ns).max();
-    quality.lag_ns = answers().map(|a| a.elapsed_ns.saturating_sub(a.rtt.ns)).max();
-    let most = config.limits.records;
-    report.packets_left_out = packets.len().saturating_sub(most) as u64;
-    packets.truncate(most);
-    report.packets = packets;
-    quality
 }

@@ -42,6 +42,10 @@ pub(in crate::io) struct Row {
     /// Packets that are not decided yet, sent or not.
     open: u32,
     ended: bool,
+    /// When everything was decided, in nanoseconds from the start of the sweep.
+    pub(in crate::io) decided_ns: u64,
+    /// Packets that posed as answers.
+    pub(in crate::io) suspects: u64,
 }
 
 /// What a sweep tells while it runs.
@@ -49,7 +53,9 @@ pub(in crate::io) struct Row {
 pub(in crate::io) enum SweepEvent {
     /// Something new is known of a packet: its row and number.
     Packet { row: usize, number: usize },
-    /// Every packet of a row is decided. It may still hear of duplicates while the sweep lingers.
+    /// Every packet of a row is decided. It may still hear of duplicates and late answers.
+    Decided { row: usize },
+    /// Nothing more is heard of a row.
     Done { row: usize },
 }
 
@@ -68,42 +74,65 @@ pub(in crate::io) struct Sweep {
     flows: [Option<Flow>; 2],
     events: Vec<EchoEvent>,
     told: VecDeque<SweepEvent>,
-    undecided: u64,
-    /// When the last packet was decided.
-    decided_at: Option<Instant>,
+    /// Rows that are decided, and until when they listen on.
+    lingering: VecDeque<(Instant, u32)>,
+    /// When to go on, by family.
+    alarms: [Option<Instant>; 2],
+    /// Rows of which more is to be heard.
+    busy: usize,
 }
 
 impl Sweep {
-    /// A sweep over these addresses. `ports` are the sockets for IPv4 and IPv6; a family without one
+    /// A sweep over no addresses yet. `ports` are the sockets for IPv4 and IPv6; a family without one
     /// must have no address here.
     pub(in crate::io) fn new(
         plan: SweepPlan,
-        addresses: &[SocketAddr],
         ports: [Option<&Arc<Port>>; 2],
         start: Instant,
     ) -> Self {
-        let row = |address: &SocketAddr| Row {
-            address: *address,
-            packets: Vec::with_capacity(plan.count.min(16) as usize),
-            responders: Vec::new(),
-            responders_left_out: 0,
-            open: plan.count,
-            ended: false,
-        };
-        let rows: Vec<Row> = addresses.iter().map(row).collect();
-        let queue = (0..rows.len()).filter_map(|row| Some((start, u32::try_from(row).ok()?)));
         Sweep {
             start,
-            queue: queue.collect(),
+            rows: Vec::new(),
+            queue: VecDeque::new(),
             cadence: Cadence::new(start, plan.gap),
             flows: ports.map(|port| port.map(Flow::open)),
             events: Vec::new(),
             told: VecDeque::new(),
-            undecided: u64::from(plan.count) * rows.len() as u64,
-            decided_at: None,
-            rows,
+            lingering: VecDeque::new(),
+            alarms: [None; 2],
+            busy: 0,
             plan,
         }
+    }
+
+    /// Sets what was not known before: how packets leave and by which sockets.
+    pub(in crate::io) fn begin(&mut self, wish: Wish, ports: [Option<&Arc<Port>>; 2]) {
+        self.plan.wish = wish;
+        self.flows = ports.map(|port| port.map(Flow::open));
+        self.cadence = Cadence::new(crate::io::time::now(), self.plan.gap);
+    }
+
+    /// Adds an address, whose first packet is due at `due` or as soon as the plan allows; gives its row.
+    pub(in crate::io) fn add(&mut self, address: SocketAddr, due: Instant) -> usize {
+        let count = self.plan.count;
+        self.rows.push(Row {
+            address,
+            packets: Vec::with_capacity(count.min(16) as usize),
+            responders: Vec::new(),
+            responders_left_out: 0,
+            open: count,
+            ended: false,
+            decided_ns: 0,
+            suspects: 0,
+        });
+        let row = self.rows.len() - 1;
+        // The place of a packet in the table of rows is 32 bits wide, and so is that of packets.
+        let place = self.queue.partition_point(|(other, _)| *other <= due);
+        if let Ok(row) = u32::try_from(row) {
+            self.queue.insert(place, (due, row));
+            self.busy += 1;
+        }
+        row
     }
 
     /// Packets that came for one of ours and were not believed.
@@ -127,33 +156,52 @@ impl Sweep {
             for flow in self.flows.iter_mut().flatten() {
                 flow.flush(cx)?;
             }
+            self.alarms = [None; 2];
             let sent = self.send_due(cx)?;
             let heard = self.take_events(cx)?;
+            self.end_lingering();
             if !self.told.is_empty() {
                 continue;
             }
-            if self.undecided == 0 {
-                let Some(decided) = self.decided_at else { return Poll::Ready(Ok(None)) };
-                let end = decided.checked_add(self.plan.linger);
-                let over = end.is_none_or(|end| self.poll_until(cx, end).is_ready());
-                if over {
-                    self.close();
-                    let rest = self.told.pop_front();
-                    return Poll::Ready(Ok(rest));
-                }
+            if self.busy == 0 {
+                return Poll::Ready(Ok(None));
+            }
+            if sent {
+                // Others have their turn.
+                cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if !(sent || heard) {
+            if !heard {
+                for (flow, alarm) in self.flows.iter().zip(self.alarms) {
+                    if let Some((flow, at)) = flow.as_ref().zip(alarm) {
+                        flow.wake_at(cx, at);
+                    }
+                }
                 return Poll::Pending;
             }
         }
     }
 
-    /// Waits on the timer of whichever socket there is.
-    fn poll_until(&self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
-        match self.flows.iter().flatten().next() {
-            Some(flow) => flow.poll_until(cx, until),
-            None => Poll::Ready(()),
+    /// Lets go of the rows that have listened long enough.
+    fn end_lingering(&mut self) {
+        while let Some(&(until, row)) = self.lingering.front() {
+            let address = self.rows.get(row as usize).map(|row| row.address);
+            let family = usize::from(address.is_some_and(|address| address.is_ipv6()));
+            let flow = self.flows.get(family).and_then(Option::as_ref);
+            if flow.is_some_and(|flow| !flow.has_heard(until)) {
+                self.alarm(family, until);
+                return;
+            }
+            self.lingering.pop_front();
+            self.busy -= 1;
+            self.told.push_back(SweepEvent::Done { row: row as usize });
+        }
+    }
+
+    /// Has the task woken by the timer of this family's socket.
+    fn alarm(&mut self, family: usize, at: Instant) {
+        if let Some(alarm) = self.alarms.get_mut(family) {
+            *alarm = Some(alarm.map_or(at, |other| other.min(at)));
         }
     }
 
@@ -161,10 +209,13 @@ impl Sweep {
     fn send_due(&mut self, cx: &mut Context<'_>) -> Result<bool, PortError> {
         let Some(&(row_due, _)) = self.queue.front() else { return Ok(false) };
         let due = row_due.max(self.cadence.due());
-        if self.poll_until(cx, due).is_pending() {
+        let now = crate::io::time::now();
+        if due > now {
+            // Whichever socket there is.
+            let family = self.flows.iter().position(Option::is_some).unwrap_or(0);
+            self.alarm(family, due);
             return Ok(false);
         }
-        let now = crate::io::time::now();
         let mut made = 0;
         let mut blocked = false;
         while made < BATCH && !blocked {
@@ -242,6 +293,7 @@ impl Sweep {
             EchoEvent::Decided { tag, .. }
             | EchoEvent::Late { tag, .. }
             | EchoEvent::Duplicate { tag, .. }
+            | EchoEvent::Suspects { tag, .. }
             | EchoEvent::Duplicates { tag, .. } => *tag,
         };
         let (row_number, number) = place(tag);
@@ -265,8 +317,6 @@ impl Sweep {
                 }
                 packet.fate = fate;
                 row.open -= 1;
-                self.undecided -= 1;
-                self.decided_at = Some(crate::io::time::now());
             }
             EchoEvent::Late { answer, .. } => packet.fate = EchoFate::Late(answer),
             EchoEvent::Duplicate { from, rtt, .. } => {
@@ -275,12 +325,25 @@ impl Sweep {
                     note(&mut row.responders, &mut row.responders_left_out, from, rtt, most);
                 }
             }
+            EchoEvent::Suspects { count, .. } => {
+                row.suspects += count;
+                return;
+            }
             EchoEvent::Duplicates { count, .. } => packet.duplicates = count,
         }
         self.told.push_back(SweepEvent::Packet { row: row_number, number });
         if row.open == 0 && !row.ended {
             row.ended = true;
-            self.told.push_back(SweepEvent::Done { row: row_number });
+            let now = crate::io::time::now();
+            row.decided_ns = duration_ns(now.saturating_duration_since(self.start));
+            self.told.push_back(SweepEvent::Decided { row: row_number });
+            if self.plan.linger.is_zero() {
+                self.busy -= 1;
+                self.told.push_back(SweepEvent::Done { row: row_number });
+            } else if let Ok(row) = u32::try_from(row_number) {
+                let until = now.checked_add(self.plan.linger).unwrap_or(now);
+                self.lingering.push_back((until, row));
+            }
         }
     }
 
@@ -307,6 +370,11 @@ impl Sweep {
 }
 
 impl Row {
+    /// Whether its packets were taken away.
+    pub(in crate::io) fn is_taken(&self) -> bool {
+        self.ended && self.packets.is_empty()
+    }
+
     /// An address to which nothing was sent.
     pub(in crate::io) fn nothing(address: SocketAddr) -> Self {
         Row {
@@ -316,6 +384,8 @@ impl Row {
             responders_left_out: 0,
             open: 0,
             ended: true,
+            decided_ns: 0,
+            suspects: 0,
         }
     }
 }

@@ -18,8 +18,8 @@ const CONTROL: usize = 256;
 /// Room for a `sockaddr_in6`.
 const NAME: usize = size_of::<libc::sockaddr_in6>();
 
-/// Buffers for a batch of datagrams.
-#[derive(Debug)]
+/// Buffers for a batch of datagrams; by default room for none.
+#[derive(Debug, Default)]
 pub(in crate::io) struct ReceiveBatch {
     slots: usize,
     size: usize,
@@ -227,16 +227,20 @@ impl Controls<'_> {
     /// Adds one (cmsg(3)).
     pub(in crate::io) fn add(&mut self, level: i32, kind: i32, data: &[u8]) {
         const WORD: usize = size_of::<u64>();
-        let header = size_of::<usize>() + 2 * size_of::<i32>();
-        let mut bytes = Vec::with_capacity(header + data.len() + WORD);
-        bytes.extend((header + data.len()).to_ne_bytes());
-        bytes.extend(level.to_ne_bytes());
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(data);
-        // Each begins aligned to the size of a pointer (CMSG_ALIGN); eight bytes do for all.
-        bytes.resize(bytes.len().next_multiple_of(WORD), 0);
+        const LEN: usize = size_of::<usize>();
         debug_assert!(self.start <= self.words.len());
-        self.words.extend(bytes.as_chunks::<WORD>().0.iter().map(|word| u64::from_ne_bytes(*word)));
+        let header = LEN + 2 * size_of::<i32>();
+        // Each begins aligned to the size of a pointer (CMSG_ALIGN); eight bytes do for all.
+        let from = self.words.len();
+        self.words.resize(from + (header + data.len()).div_ceil(WORD), 0);
+        let len = (header + data.len()).to_ne_bytes();
+        let (level, kind) = (level.to_ne_bytes(), kind.to_ne_bytes());
+        let bytes = len.iter().chain(&level).chain(&kind).chain(data);
+        let words = self.words.iter_mut().skip(from);
+        let mut bytes = bytes.copied();
+        for word in words {
+            *word = u64::from_ne_bytes(std::array::from_fn(|_| bytes.next().unwrap_or(0)));
+        }
     }
 }
 

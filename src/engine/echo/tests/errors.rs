@@ -4,7 +4,7 @@ use super::*;
 
 fn refused(fate: EchoFate) -> EchoError {
     match fate {
-        EchoFate::Refused(error) => error,
+        EchoFate::Refused(error) => *error,
         other => panic!("{other:?}"),
     }
 }

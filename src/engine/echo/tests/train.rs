@@ -200,7 +200,7 @@ fn a15_a_script_of_100_000_is_told_bit_for_bit() {
             EchoEvent::Late { tag, .. } => (tag, "came"),
             EchoEvent::Duplicate { tag, .. } => (tag, "twice"),
             EchoEvent::Duplicates { tag, count: 1 } => (tag, "one more"),
-            EchoEvent::Duplicates { .. } => panic!("{event:?}"),
+            EchoEvent::Duplicates { .. } | EchoEvent::Suspects { .. } => panic!("{event:?}"),
         };
         told.entry(*tag).or_default().push(what);
     }

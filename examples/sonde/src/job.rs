@@ -39,7 +39,7 @@ impl Job {
         let speech = Speech::default();
         let probes = config::stream_probes(targets, &speech, &args.dialing, &args.probing)
             .map_err(|error| with_causes(&error))?;
-        Ok(Job::of(probes, args.probing.many, args.output))
+        Ok(Job::of(probes, &args.probing.many, args.output))
     }
 
     fn tls(args: TlsArgs, stdin: impl Read) -> Result<Self, String> {
@@ -53,7 +53,7 @@ impl Job {
         };
         let probes = config::stream_probes(targets, &speech, &args.dialing, &args.probing)
             .map_err(|error| with_causes(&error))?;
-        Ok(Job::of(probes, args.probing.many, args.output))
+        Ok(Job::of(probes, &args.probing.many, args.output))
     }
 
     fn script(args: ScriptArgs, stdin: impl Read) -> Result<Self, String> {
@@ -76,11 +76,11 @@ impl Job {
         };
         let probes = config::stream_probes(targets, &speech, &args.dialing, &args.probing)
             .map_err(|error| source.explain(&error))?;
-        Ok(Job::of(probes, args.probing.many, args.output))
+        Ok(Job::of(probes, &args.probing.many, args.output))
     }
 
-    fn of(probes: Vec<Probe>, probing: ManyArgs, output: OutputArgs) -> Self {
-        Job { probes, cx: context(&probing), concurrency: probing.concurrency, output }
+    fn of(probes: Vec<Probe>, probing: &ManyArgs, output: OutputArgs) -> Self {
+        Job { probes, cx: context(probing), concurrency: probing.concurrency, output }
     }
 }
 

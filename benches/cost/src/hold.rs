@@ -76,7 +76,7 @@ pub(crate) fn measure(job: Job, probes: usize) -> Result<bool> {
 }
 
 /// A figure of proc_pid_status(5).
-fn memory_kib(key: &str) -> Result<u64> {
+pub(crate) fn memory_kib(key: &str) -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix(key)).ok_or("no such figure")?;
     let number = line.split_whitespace().next().ok_or("no number")?;

@@ -1,6 +1,8 @@
-//! What a probe costs: CPU time beside the same job with bare blocking sockets, and memory while
-//! many wait. The servers run in a process of their own, so that only the client is counted.
+//! What a probe costs: CPU time beside the same job with bare blocking sockets or another program, and
+//! memory while many wait. The servers run in a process of their own, so that only the client is counted.
 
+mod fleet;
+mod fping;
 mod hold;
 mod sink;
 mod speed;
@@ -17,6 +19,8 @@ usage: netsonde-cost tcp [ROUNDS PROBES]    CPU time of a TCP connect probe (def
        netsonde-cost tls [ROUNDS PROBES]    CPU time of a full TLS handshake probe (default 101 x 80)
        netsonde-cost hold-tcp [PROBES]      memory of TCP probes that wait (default 10000)
        netsonde-cost hold-tls [PROBES]      memory of TLS probes that wait (default 5000)
+       netsonde-cost hold-icmp [HOSTS]      memory of echo requests in flight (default 100000); root
+       netsonde-cost fping [ROUNDS]         sonde ping beside fping (default 21); root
 
 The exit status is 1 if the goal was missed.";
 
@@ -50,6 +54,10 @@ fn run(args: &[&str]) -> Result<bool> {
         ["hold-tls"] => hold::measure(Job::Tls, 5_000),
         ["hold-tcp", probes] => hold::measure(Job::Tcp, probes.parse()?),
         ["hold-tls", probes] => hold::measure(Job::Tls, probes.parse()?),
+        ["hold-icmp"] => fleet::measure(100_000),
+        ["hold-icmp", hosts] => fleet::measure(hosts.parse()?),
+        ["fping"] => fping::measure(21),
+        ["fping", rounds] => fping::measure(rounds.parse()?),
         // What this program starts itself as.
         ["sink", "tcp", held] => sink::serve(Job::Tcp, held.parse()?),
         ["sink", "tls", held] => sink::serve(Job::Tls, held.parse()?),

@@ -17,6 +17,7 @@
 //! ```
 
 pub mod checksum;
+pub mod dns;
 mod error;
 pub mod extension;
 pub mod icmp;

@@ -69,7 +69,10 @@ pub(crate) fn measure(rounds: usize) -> Result<bool> {
     );
     println!("lost         {:>12} {:>12}", lost(&mine), lost(&others));
     let met = cpu_ratio <= 1.0 && wall_ratio <= 1.0 && lost(&mine) <= lost(&others);
-    println!("goal: CPU and wall time at most fping's, same loss: {}", if met { "met" } else { "missed" });
+    println!(
+        "goal: CPU and wall time at most fping's, same loss: {}",
+        if met { "met" } else { "missed" }
+    );
     Ok(met)
 }
 

@@ -1,0 +1,265 @@
+//! Numbers with names. All of them are open: a number without a name is as good as any.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A text that names no value of a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct UnknownMnemonic;
+
+impl fmt::Display for UnknownMnemonic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no such mnemonic")
+    }
+}
+
+impl std::error::Error for UnknownMnemonic {}
+
+macro_rules! registry {
+    (
+        $(#[$about:meta])* $name:ident($number:ty), $generic:literal;
+        $($(#[$doc:meta])* $constant:ident = $value:literal $text:literal)*
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub $number);
+
+        #[allow(clippy::unreadable_literal, reason = "numbers as the registry has them")]
+        impl $name {
+            $($(#[$doc])* pub const $constant: $name = $name($value);)*
+
+            /// Its mnemonic, if it has one.
+            #[must_use]
+            pub const fn mnemonic(self) -> Option<&'static str> {
+                match self.0 {
+                    $($value => Some($text),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self.mnemonic() {
+                    Some(text) => f.pad(text),
+                    None => write!(f, concat!($generic, "{}"), self.0),
+                }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownMnemonic;
+
+            /// Reads a mnemonic in any case, or the generic form with a number.
+            fn from_str(text: &str) -> Result<Self, UnknownMnemonic> {
+                $(if text.eq_ignore_ascii_case($text) {
+                    return Ok($name::$constant);
+                })*
+                let head = text.get(..$generic.len()).ok_or(UnknownMnemonic)?;
+                let digits = text.get($generic.len()..).ok_or(UnknownMnemonic)?;
+                if !head.eq_ignore_ascii_case($generic)
+                    || !digits.bytes().all(|byte| byte.is_ascii_digit())
+                {
+                    return Err(UnknownMnemonic);
+                }
+                digits.parse().map($name).map_err(|_| UnknownMnemonic)
+            }
+        }
+    };
+}
+
+registry! {
+    /// The type of a record or of a question (RFC 1035, 3.2.2; the rest as IANA has them).
+    ///
+    /// ```
+    /// use netsonde::wire::dns::RecordType;
+    ///
+    /// assert_eq!("aaaa".parse(), Ok(RecordType::AAAA));
+    /// assert_eq!("TYPE65280".parse(), Ok(RecordType(65280)));
+    /// assert_eq!(RecordType(65280).to_string(), "TYPE65280");
+    /// ```
+    RecordType(u16), "TYPE";
+    /// An IPv4 address (RFC 1035, 3.4.1).
+    A = 1 "A"
+    /// An authoritative name server (RFC 1035, 3.3.11).
+    NS = 2 "NS"
+    /// The canonical name of an alias (RFC 1035, 3.3.1).
+    CNAME = 5 "CNAME"
+    /// The start of a zone of authority (RFC 1035, 3.3.13).
+    SOA = 6 "SOA"
+    /// A pointer to a name (RFC 1035, 3.3.12).
+    PTR = 12 "PTR"
+    /// Processor and operating system (RFC 1035, 3.3.2).
+    HINFO = 13 "HINFO"
+    /// A mail exchange (RFC 1035, 3.3.9).
+    MX = 15 "MX"
+    /// Text (RFC 1035, 3.3.14).
+    TXT = 16 "TXT"
+    /// A responsible person (RFC 1183, 2.2).
+    RP = 17 "RP"
+    /// A signature over one query or transaction (RFC 2931).
+    SIG = 24 "SIG"
+    /// A public key (RFC 2535).
+    KEY = 25 "KEY"
+    /// An IPv6 address (RFC 3596).
+    AAAA = 28 "AAAA"
+    /// A location (RFC 1876).
+    LOC = 29 "LOC"
+    /// A service (RFC 2782).
+    SRV = 33 "SRV"
+    /// A naming authority pointer (RFC 3403).
+    NAPTR = 35 "NAPTR"
+    /// An alias of a whole subtree (RFC 6672).
+    DNAME = 39 "DNAME"
+    /// The pseudo-record of EDNS (RFC 6891).
+    OPT = 41 "OPT"
+    /// A delegation signer (RFC 4034, 5).
+    DS = 43 "DS"
+    /// A fingerprint of an SSH key (RFC 4255).
+    SSHFP = 44 "SSHFP"
+    /// A signature of a set of records (RFC 4034, 3).
+    RRSIG = 46 "RRSIG"
+    /// The next secure name (RFC 4034, 4).
+    NSEC = 47 "NSEC"
+    /// A key of a zone (RFC 4034, 2).
+    DNSKEY = 48 "DNSKEY"
+    /// The next secure name, hashed (RFC 5155, 3).
+    NSEC3 = 50 "NSEC3"
+    /// Parameters of NSEC3 (RFC 5155, 4).
+    NSEC3PARAM = 51 "NSEC3PARAM"
+    /// A certificate or key of a TLS server (RFC 6698).
+    TLSA = 52 "TLSA"
+    /// A certificate for S/MIME (RFC 8162).
+    SMIMEA = 53 "SMIMEA"
+    /// What a child wants as DS (RFC 7344).
+    CDS = 59 "CDS"
+    /// What a child wants as DNSKEY (RFC 7344).
+    CDNSKEY = 60 "CDNSKEY"
+    /// An OpenPGP key (RFC 7929).
+    OPENPGPKEY = 61 "OPENPGPKEY"
+    /// Synchronisation of a child with its parent (RFC 7477).
+    CSYNC = 62 "CSYNC"
+    /// A digest of a zone (RFC 8976).
+    ZONEMD = 63 "ZONEMD"
+    /// How to reach a service (RFC 9460).
+    SVCB = 64 "SVCB"
+    /// How to reach an HTTPS origin (RFC 9460).
+    HTTPS = 65 "HTTPS"
+    /// A sender policy, of old (RFC 4408, 3.1.1).
+    SPF = 99 "SPF"
+    /// A signature of a transaction (RFC 8945).
+    TSIG = 250 "TSIG"
+    /// A question for the changes of a zone (RFC 1995).
+    IXFR = 251 "IXFR"
+    /// A question for a whole zone (RFC 5936).
+    AXFR = 252 "AXFR"
+    /// A question for every type (RFC 8482).
+    ANY = 255 "ANY"
+    /// A resource with a URI (RFC 7553).
+    URI = 256 "URI"
+    /// Which authorities may issue certificates (RFC 8659).
+    CAA = 257 "CAA"
+}
+
+registry! {
+    /// The class of a record or of a question (RFC 1035, 3.2.4).
+    Class(u16), "CLASS";
+    /// The Internet.
+    IN = 1 "IN"
+    /// Chaos; servers tell their version in it.
+    CH = 3 "CH"
+    /// Hesiod.
+    HS = 4 "HS"
+    /// None (RFC 2136).
+    NONE = 254 "NONE"
+    /// Any class, in questions.
+    ANY = 255 "ANY"
+}
+
+registry! {
+    /// What is asked for (RFC 1035, 4.1.1).
+    Opcode(u8), "OPCODE";
+    /// A standard query.
+    QUERY = 0 "QUERY"
+    /// An inverse query (obsolete, RFC 3425).
+    IQUERY = 1 "IQUERY"
+    /// The status of a server.
+    STATUS = 2 "STATUS"
+    /// A zone has changed (RFC 1996).
+    NOTIFY = 4 "NOTIFY"
+    /// A dynamic update (RFC 2136).
+    UPDATE = 5 "UPDATE"
+    /// Stateful operations (RFC 8490).
+    DSO = 6 "DSO"
+}
+
+registry! {
+    /// How a query ended, with the upper bits of EDNS (RFC 6895, 2.3).
+    Rcode(u16), "RCODE";
+    /// No error.
+    NOERROR = 0 "NOERROR"
+    /// The server could not read the query.
+    FORMERR = 1 "FORMERR"
+    /// The server failed.
+    SERVFAIL = 2 "SERVFAIL"
+    /// The name does not exist.
+    NXDOMAIN = 3 "NXDOMAIN"
+    /// The server cannot do this.
+    NOTIMP = 4 "NOTIMP"
+    /// The server does not want to.
+    REFUSED = 5 "REFUSED"
+    /// A name exists that should not (RFC 2136).
+    YXDOMAIN = 6 "YXDOMAIN"
+    /// A set exists that should not (RFC 2136).
+    YXRRSET = 7 "YXRRSET"
+    /// A set does not exist that should (RFC 2136).
+    NXRRSET = 8 "NXRRSET"
+    /// The server has no authority, or the query none (RFC 2136, RFC 8945).
+    NOTAUTH = 9 "NOTAUTH"
+    /// A name outside the zone (RFC 2136).
+    NOTZONE = 10 "NOTZONE"
+    /// The type is not implemented (RFC 8490).
+    DSOTYPENI = 11 "DSOTYPENI"
+    /// An unknown version of EDNS (RFC 6891).
+    BADVERS = 16 "BADVERS"
+    /// A key that is not known (RFC 8945).
+    BADKEY = 17 "BADKEY"
+    /// A signature out of its time (RFC 8945).
+    BADTIME = 18 "BADTIME"
+    /// A bad TKEY mode (RFC 2930).
+    BADMODE = 19 "BADMODE"
+    /// A key name that exists already (RFC 2930).
+    BADNAME = 20 "BADNAME"
+    /// An algorithm that is not supported (RFC 2930).
+    BADALG = 21 "BADALG"
+    /// A bad truncation (RFC 8945).
+    BADTRUNC = 22 "BADTRUNC"
+    /// A bad or missing cookie (RFC 7873).
+    BADCOOKIE = 23 "BADCOOKIE"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_without_names_have_a_generic_form_both_ways() {
+        assert_eq!(RecordType(65280).to_string(), "TYPE65280");
+        assert_eq!("type65280".parse(), Ok(RecordType(65280)));
+        assert_eq!("TYPE1".parse(), Ok(RecordType::A));
+        assert_eq!(Class(42).to_string(), "CLASS42");
+        assert_eq!("CLASS3".parse(), Ok(Class::CH));
+        for bad in ["", "TYPE", "TYPE65536", "TYPE-1", "TYPE+1", "TYPE 1", "AAAAA", "1"] {
+            assert_eq!(bad.parse::<RecordType>(), Err(UnknownMnemonic), "{bad}");
+        }
+    }
+
+    #[test]
+    fn d40_d41_extended_codes_keep_their_numbers() {
+        assert_eq!(Rcode(23).to_string(), "BADCOOKIE");
+        assert_eq!(Rcode(4095).to_string(), "RCODE4095");
+        assert_eq!("RCODE4095".parse(), Ok(Rcode(4095)));
+        assert_eq!("nxdomain".parse(), Ok(Rcode::NXDOMAIN));
+    }
+}

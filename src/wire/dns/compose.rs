@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Class, Flags, HEADER, NameRef, RecordType, Section};
+use super::{Class, Flags, HEADER, Labels, NameRef, RecordType, Section};
 
 /// Why something was not added to a message. The message is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -188,7 +188,7 @@ impl<'a> Composer<'a> {
                 self.out.push(0);
                 return;
             };
-            if let Some(target) = self.find(rest) {
+            if let Some(target) = self.find(&rest) {
                 self.put(0xc000 | target);
                 return;
             }
@@ -200,7 +200,7 @@ impl<'a> Composer<'a> {
     }
 
     /// Where the same labels stand already.
-    fn find<'b>(&self, labels: impl Iterator<Item = &'b [u8]> + Clone) -> Option<u16> {
+    fn find(&self, labels: &Labels<'_>) -> Option<u16> {
         let message = self.out.get(self.base..)?;
         self.suffixes.iter().take(self.known).copied().find(|at| {
             let Ok((known, _)) = NameRef::parse(message, (*at).into()) else { return false };

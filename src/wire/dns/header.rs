@@ -16,6 +16,7 @@ pub const HEADER: usize = 12;
 /// assert_eq!((flags.opcode(), flags.rcode_low()), (Opcode::QUERY, 0));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
 pub struct Flags(pub u16);
 
 macro_rules! bits {

@@ -23,6 +23,7 @@ macro_rules! registry {
     ) => {
         $(#[$about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[expect(clippy::exhaustive_structs, reason = "a number and nothing else")]
         pub struct $name(pub $number);
 
         #[allow(clippy::unreadable_literal, reason = "numbers as the registry has them")]

@@ -8,6 +8,7 @@ use netsonde::{OutboundPolicy, Probe, ProbeContext};
 
 use crate::args::{
     ManyArgs, OutputArgs, PingArgs, ProbeCommand, ScriptArgs, TcpArgs, TlsArgs, TlsOptions,
+    TraceArgs,
 };
 use crate::config::{self, Speech};
 use crate::resolve::Overlay;
@@ -33,6 +34,7 @@ impl Job {
             ProbeCommand::Tcp(args) => Job::tcp(args, stdin),
             ProbeCommand::Tls(args) => Job::tls(args, stdin),
             ProbeCommand::Ping(args) => Job::ping(args, stdin),
+            ProbeCommand::Trace(args) => Job::trace(args, stdin),
             ProbeCommand::Script(args) => Job::script(args, stdin),
         }
     }
@@ -62,6 +64,12 @@ impl Job {
     fn ping(args: PingArgs, stdin: impl Read) -> Result<Self, String> {
         let hosts = targets::collect(&args.targets, targets::Bare::Host, stdin)?;
         let probes = config::ping_probes(hosts, &args).map_err(|error| with_causes(&error))?;
+        Ok(Job::of(probes, args.many, args.output))
+    }
+
+    fn trace(args: TraceArgs, stdin: impl Read) -> Result<Self, String> {
+        let hosts = targets::collect(&args.targets, targets::Bare::Host, stdin)?;
+        let probes = config::trace_probes(hosts, &args).map_err(|error| with_causes(&error))?;
         Ok(Job::of(probes, args.many, args.output))
     }
 

@@ -592,6 +592,29 @@ fn what_this_host_does_not_let_out_is_local() {
 }
 
 #[test]
+fn i118_what_a_route_says_is_told_before_anything_is_sent() {
+    let mut topology = Topology::path(1);
+    let routes = ["blackhole 10.90.1.0/24", "unreachable 10.90.2.0/24", "prohibit 10.90.3.0/24"];
+    let mut commands: Vec<String> =
+        routes.iter().map(|route| format!("route add {route}")).collect();
+    commands.push("route del default".into());
+    topology.ip.insert("client".into(), commands);
+    let Some(net) = net("routes", topology) else { return };
+    for way in WAYS {
+        for (target, code) in [
+            ("10.90.1.1", "local_route"),
+            ("10.90.2.1", "host_unreachable"),
+            ("10.90.3.1", "local_permission"),
+            ("10.90.4.1", "net_unreachable"),
+        ] {
+            let result = trace(&net.client, config(way), target.parse().unwrap());
+            assert_eq!(result.verdict.code(), Some(code), "{way:?} {result}");
+            assert_eq!(answers(&result).count(), 0);
+        }
+    }
+}
+
+#[test]
 fn i126_a_dropped_trace_closes_all_that_it_had_open() {
     isolated_blocking(|| {
         let Some(net) = net("drop", Topology::stub()) else { return };

@@ -5,7 +5,7 @@ use std::process::Command;
 use netsonde::icmp::trace::PathEnd;
 use netsonde::{ProbeResult, Report};
 use netsonde_support::skip::require_ipv6;
-use netsonde_support::{require_command, require_root};
+use netsonde_support::{Lab, require_command, require_root};
 
 use crate::{Run, json, sonde};
 
@@ -26,6 +26,8 @@ fn the_target_is_the_first_hop_by_every_method() {
             run.ended(0);
             let wanted = [PathEnd::Reached { ttl: 1 }; 2];
             assert_eq!(ends(&result), wanted, "{method:?} {result}");
+            // Nothing computes checksums on loopback, which must not look like rewriting.
+            assert!(!result.to_string().contains("rewritten"), "{method:?} {result}");
         }
     }
 }
@@ -83,6 +85,20 @@ fn unprivileged(args: &[&str]) -> Option<Run> {
     command.args(["--inh-caps=-all", "--bounding-set=-all"]);
     command.arg(env!("CARGO_BIN_EXE_sonde")).args(args);
     Some(command.output().unwrap().into())
+}
+
+#[test]
+fn i113_without_any_right_to_icmp_both_remedies_are_named() {
+    let Some(lab) = Lab::new("tool") else { return };
+    // In a new namespace nobody may use datagram sockets (icmp(7)).
+    let namespace = lab.namespace("c");
+    let args = ["trace", "-I", "127.0.0.1", "--format", "json"];
+    let Some(run) = namespace.run(|| unprivileged(&args)) else { return };
+    let result = run.ended(2).result();
+    assert_eq!(result.verdict.code(), Some("local_permission"), "{result}");
+    for remedy in ["setcap cap_net_raw+ep", "net.ipv4.ping_group_range"] {
+        assert!(result.to_string().contains(remedy), "{remedy}: {result}");
+    }
 }
 
 #[test]

@@ -248,6 +248,23 @@ fn a_rewritten_source_is_told_and_matched_by_the_payload_alone() {
 }
 
 #[test]
+fn a_checksum_that_nobody_has_computed_yet_is_no_sign_of_rewriting() {
+    for v6 in [false, true] {
+        let codec = codec(TraceMethod::Udp, v6, None);
+        let query = query(&codec, 1, 12);
+        let (mut transport, _) = sent(&codec, &query);
+        let length = transport.len() as u32;
+        let sum = Sum::pseudo(&codec.addresses, Protocol::UDP, length).value();
+        transport[6..8].copy_from_slice(&sum.to_be_bytes());
+        let packet = ip(&codec, codec.source, &transport);
+        let (seen, quoted) = matched(&codec, &exceeded(v6, &packet, &[])).unwrap();
+        assert_eq!((seen.ticket, quoted.checksum), (query.ticket, None));
+        let short = &packet[..packet.len() - transport.len() + 8];
+        assert_eq!(matched(&codec, &exceeded(v6, short, &[])).unwrap_err(), NoMatch::Suspect);
+    }
+}
+
+#[test]
 fn what_was_never_sent_is_not_believed() {
     for (method, v6) in METHODS.into_iter().flat_map(|method| [(method, false), (method, true)]) {
         let codec = codec(method, v6, None);

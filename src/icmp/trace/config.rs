@@ -41,8 +41,8 @@ pub struct TraceConfig {
     /// tells who sent an error and why, but not what it quoted: no labels, no hint at address
     /// translation.
     pub socket: SocketChoice,
-    /// Destination port, 1 to 65,535. Default: 33434 for UDP, as traceroute has it, and 80 for TCP.
-    /// ICMP has no ports. It never changes within a flow.
+    /// Destination port, 1 to 65,535. Default: that of the target if it has one, else 33434 for UDP, as
+    /// traceroute has it, and 80 for TCP. ICMP has no ports. It never changes within a flow.
     pub port: Option<u16>,
     /// Bytes of payload behind the eight bytes of the ICMP or UDP header, 2 to 65,507: two bytes balance
     /// the checksum, and below 12 there is no room for a hash that others cannot guess, so that answers

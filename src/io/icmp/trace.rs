@@ -25,6 +25,7 @@ use crate::probe::{ProbeContext, ProbeResult};
 use crate::target::Target;
 use crate::timing::{Phase, Quality};
 use crate::verdict::{Failure, FailureKind, LocalFault, LocalFaultKind, Verdict};
+use line::names_stamps;
 use open::{Way, same_family, source};
 use run::Run;
 
@@ -53,9 +54,9 @@ async fn probe_until(
         record.conclude(target, started_at, outcome, report)
     };
     let dialing = &config.dialing;
-    let host = match target {
-        Target::Host(host) => host,
-        Target::Endpoint(endpoint) => &endpoint.host,
+    let (host, of_target) = match target {
+        Target::Host(host) => (host, None),
+        Target::Endpoint(endpoint) => (&endpoint.host, Some(endpoint.port)),
         _ => {
             let record = Record::start(cx, start, Phase::Setup);
             let fault = LocalFault::new(LocalFaultKind::Target)
@@ -64,11 +65,16 @@ async fn probe_until(
             return ended(record, fault.into(), TraceReport::default());
         }
     };
-    let host = dialing.connect_to.as_ref().and_then(|to| to.host.as_ref()).unwrap_or(host);
+    let elsewhere = dialing.connect_to.as_ref();
+    let host = elsewhere.and_then(|to| to.host.as_ref()).unwrap_or(host);
+    let of_target = elsewhere.and_then(|to| to.port).or(of_target);
+    // ICMP has no ports; for the others the default is there.
+    let port = config.method.default_port().map(|port| config.port.or(of_target).unwrap_or(port));
     let literal = host.ip().is_some_and(|ip| dialing.family.admits(ip));
     let mut record = Record::start(cx, start, if literal { Phase::Setup } else { Phase::Resolve });
     let wanted = Wanted { family: dialing.family, most: config.limits.addresses };
-    let looked_up = timeout_at(deadline, addresses(&mut record, host, 0, wanted)).await;
+    let looked_up =
+        timeout_at(deadline, addresses(&mut record, host, port.unwrap_or(0), wanted)).await;
     let (mut found, resolution) = match looked_up {
         Ok(Ok(found)) => found,
         Ok(Err(verdict)) => return ended(record, verdict, TraceReport::default()),
@@ -77,7 +83,10 @@ async fn probe_until(
             return ended(record, failure.into(), TraceReport::default());
         }
     };
-    found.iter_mut().for_each(|address| *address = canonical(*address));
+    for address in &mut found {
+        *address = canonical(*address);
+        address.set_port(port.unwrap_or(0));
+    }
     record.enter(Phase::Setup, record.now());
     let mut report = TraceReport { resolution, ..TraceReport::default() };
     let found = match permitted(&mut record, found, &mut report.refused).and_then(allowed) {
@@ -89,7 +98,10 @@ async fn probe_until(
         return ended(record, failure.into(), report);
     };
     report.address = Some(address.ip());
-    let place = record.dialling(as_target(address));
+    let place = record.dialling(match port {
+        Some(_) => Target::Endpoint(address.into()),
+        None => as_target(address),
+    });
     let mut run = match prepare(config, address) {
         Ok(run) => run,
         Err(verdict) => {
@@ -140,12 +152,13 @@ fn prepare(config: &TraceConfig, to: SocketAddr) -> Result<Run, Verdict> {
         source(config, to).map_err(|error| setup(blame_source(io_fault(&error), config.source)))?;
     // The engine checks what the configuration was checked for.
     let refused = |error: String| Verdict::from(fault(LocalFaultKind::Io).with_detail(error));
+    let config = &TraceConfig { port: Some(to.port()).filter(|port| *port != 0), ..config.clone() };
     let plan = TraceSetup::new(config, to.ip()).map_err(|error| refused(error.to_string()))?;
     let keys = RandomState::new();
-    let way = Way { config, source: from, random: keys.hash_one("id") as u16 };
+    let random = keys.hash_one("id") as u16;
+    let way = Way { config, source: from, random, named: names_stamps() };
     wait_for_stamps();
-    let port = config.port.or(config.method.default_port()).unwrap_or(0);
-    let sockets = way.open(port)?;
+    let sockets = way.open(to.port())?;
     let mut key = [0; 16];
     for (half, place) in key.chunks_exact_mut(8).enumerate() {
         place.copy_from_slice(&keys.hash_one(half).to_ne_bytes());
@@ -155,7 +168,9 @@ fn prepare(config: &TraceConfig, to: SocketAddr) -> Result<Run, Verdict> {
     let engine = TraceEngine::new(plan, crate::io::time::now());
     let mut to = to;
     // A raw socket has no ports and takes none in IPv6 (raw(7)).
-    to.set_port(if sockets.has_ports() { port } else { 0 });
+    if !sockets.has_ports() {
+        to.set_port(0);
+    }
     let by = interface.map(|index| (index.get(), from.ip()));
     Run::new(sockets, engine, codec, to, by, config.payload_bytes())
         .map_err(|error| io_fault(&error))

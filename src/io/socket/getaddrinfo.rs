@@ -73,7 +73,6 @@ pub(crate) fn lookup(name: &str, family: Family) -> Result<Vec<SocketAddr>, GaiE
 ///
 /// # Errors
 /// [`GaiError`]: [`GaiErrorKind::NoName`] if there is none, or if this system cannot be asked.
-#[cfg_attr(not(all(feature = "icmp", target_os = "linux")), allow(dead_code))]
 pub(crate) fn name_of(address: IpAddr) -> Result<String, GaiError> {
     imp::name_of(address)
 }

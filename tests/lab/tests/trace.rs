@@ -18,7 +18,9 @@ use netsonde::icmp::trace::{
     TraceMethod, TracePath, TraceProber, TraceReport,
 };
 use netsonde::icmp::{SocketChoice, SocketMode};
-use netsonde::{FailureKind, ProbeContext, ProbeResult, Prober, StampSource, StaticResolver};
+use netsonde::{
+    FailureKind, OutboundPolicy, ProbeContext, ProbeResult, Prober, StampSource, StaticResolver,
+};
 use netsonde_lab::netlab::address;
 use netsonde_lab::responder::{IcmpError, mpls};
 use netsonde_lab::{LeakCheck, Net, Program, Responder, Topology};
@@ -551,12 +553,81 @@ fn options_leave_as_they_were_asked_for() {
             assert!(count >= 6, "{way:?}: {count}");
         }
     }
+    for way in WAYS.iter().filter(|way| way.0 != TraceMethod::Tcp) {
+        let too_big = netsonde::icmp::DontFragment::Set;
+        let config = TraceConfig { size: Some(3000), dont_fragment: too_big, ..config(*way) };
+        let result = trace(&net.client, config, net.target[0]);
+        assert_eq!(result.verdict.code(), Some("local_packet_size"), "{way:?} {result}");
+        let fate = &result.report.paths[0].hops[0].queries[0].fate;
+        let wanted = TraceFate::NotSent { errno: libc::EMSGSIZE, mtu: Some(1500) };
+        assert_eq!(*fate, wanted, "{way:?} {result}");
+        // In pieces it passes, and comes back so.
+        let in_pieces = netsonde::icmp::DontFragment::Clear;
+        let config =
+            TraceConfig { size: Some(3000), dont_fragment: in_pieces, ..self::config(*way) };
+        let result = trace(&net.client, config, net.target[0]);
+        assert_eq!(hops(&result.report.paths[0]), chain(2, false), "{way:?} {result}");
+    }
     let config = TraceConfig { source: "10.80.0.99".parse().ok(), ..config(WAYS[0]) };
     let result = trace(&net.client, config, net.target[0]);
     assert_eq!(result.verdict.code(), Some("local_address"), "{result}");
     let config = TraceConfig { interface: Some("nothing0".into()), ..self::config(WAYS[1]) };
     let result = trace(&net.client, config, net.target[0]);
     assert_eq!(result.verdict.code(), Some("local_interface"), "{result}");
+}
+
+#[test]
+fn the_port_is_that_of_the_target_and_a_policy_is_asked_about_it() {
+    let Some(net) = net("port", Topology::path(1)) else { return };
+    let denies = OutboundPolicy { deny_ports: vec![81.into()], ..OutboundPolicy::default() };
+    let cx = ProbeContext::new().with_policy(denies);
+    for (method, default) in [(TraceMethod::Udp, 33_434), (TraceMethod::Tcp, 80)] {
+        for (target, configured, port) in [
+            ("10.80.1.2", None, default),
+            ("10.80.1.2:82", None, 82),
+            ("10.80.1.2:81", Some(83), 83),
+        ] {
+            let config = TraceConfig { port: configured, ..config((method, SocketChoice::Auto)) };
+            let prober = TraceProber::new(config).unwrap();
+            let target = target.parse().unwrap();
+            let result = net.client.block_on(async || prober.probe_with(&cx, &target).await);
+            assert!(result.verdict.is_pass(), "{result}");
+            assert_eq!(result.report.port, Some(port), "{result}");
+            assert_eq!(result.attempts[0].address.to_string(), format!("10.80.1.2:{port}"));
+        }
+        let prober = TraceProber::new(config((method, SocketChoice::Auto))).unwrap();
+        let target = "10.80.1.2:81".parse().unwrap();
+        let result = net.client.block_on(async || prober.probe_with(&cx, &target).await);
+        assert_eq!(result.verdict.code(), Some("policy"), "{result}");
+        assert_eq!(result.report.refused.len(), 1);
+    }
+}
+
+#[test]
+fn waiting_costs_next_to_nothing() {
+    isolated_blocking(|| {
+        let Some(net) = net("idle", Topology::stub()) else { return };
+        for way in WAYS {
+            let config = TraceConfig {
+                max_hops: 8,
+                gap_limit: None,
+                query_timeout: Duration::from_millis(700),
+                ..config(way)
+            };
+            // All of the process is this one trace, but for a thread of the test program that sleeps.
+            let used = || {
+                let text = std::fs::read_to_string("/proc/self/stat").unwrap();
+                let fields: Vec<&str> = text.rsplit(')').next().unwrap().split(' ').collect();
+                // Ticks of 10 ms in user mode and in the kernel (proc_pid_stat(5)).
+                fields[12].parse::<u64>().unwrap() + fields[13].parse::<u64>().unwrap()
+            };
+            let before = used();
+            let result = trace(&net.client, config, "203.0.113.9".parse().unwrap());
+            assert_eq!(result.verdict.code(), Some("timeout"), "{way:?} {result}");
+            let ticks = used() - before;
+            assert!(ticks < 15, "{way:?}: {ticks} ticks of 10 ms in 1.4 s");
+        }
+    });
 }
 
 #[test]

@@ -46,7 +46,9 @@ fn a_line_for_each_hop_and_a_block_for_each_path() {
     let hop = run.out.lines().find(|line| line.starts_with("   1 ")).unwrap();
     assert_eq!(hop.matches(" ms").count(), 2, "{hop}");
     assert!(!run.out.contains("flow"), "{}", run.out);
-    let run = sonde(&["trace", "-n", "--flows", "3", "127.0.0.1"]).ended(0);
+    // An IPv4-mapped address is the IPv4 address.
+    let run = sonde(&["trace", "-n", "--flows", "3", "::ffff:127.0.0.1"]).ended(0);
+    assert!(run.out.contains("  path to 127.0.0.1 by icmp\n"), "{}", run.out);
     for part in ["  flow 0\n", "  flow 1\n", "  flow 2\n"] {
         assert!(run.out.contains(part), "{part}: {}", run.out);
     }

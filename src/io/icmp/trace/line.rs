@@ -80,11 +80,11 @@ impl std::fmt::Debug for Line {
 
 impl Line {
     /// Puts a socket, which never blocks, under the runtime, with stamps and everything that the kernel has
-    /// to say about what comes in.
+    /// to say about what comes in. `named` is whether stamps can be [named](names_stamps).
     ///
     /// # Errors
     /// Those of the options without which nothing works.
-    pub(super) fn new(socket: Socket, role: Role, v6: bool) -> io::Result<Self> {
+    pub(super) fn new(socket: Socket, role: Role, v6: bool, named: bool) -> io::Result<Self> {
         sys::report_hops(&socket, v6)?;
         // Without it a local queue that is full drops packets and says nothing.
         sys::queue_icmp_errors(&socket, v6, true)?;
@@ -93,7 +93,7 @@ impl Line {
             // Without stamps the marks of this process remain, and the results say so.
             let _ = sys::stamp(&socket, false, true);
         }
-        let names_stamps = stamps && names_stamps().unwrap_or(false);
+        let names_stamps = stamps && named;
         Ok(Line {
             socket: Arc::new(UdpSocket::from_std(socket.into())?),
             role,
@@ -270,7 +270,11 @@ impl Leaving {
 
 /// Whether packets can be sent with a name that their send stamps come back with (Linux 6.13). Tried out
 /// with a datagram from a socket to itself.
-fn names_stamps() -> io::Result<bool> {
+pub(super) fn names_stamps() -> bool {
+    try_to_name().unwrap_or(false)
+}
+
+fn try_to_name() -> io::Result<bool> {
     let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
     sys::stamp(&socket, true, false)?;
     let mut batch = SendBatch::default();

@@ -54,6 +54,8 @@ pub(super) struct Way<'a> {
     pub(super) source: SocketAddr,
     /// Random bits for identifiers.
     pub(super) random: u16,
+    /// Whether send stamps can be named.
+    pub(super) named: bool,
 }
 
 impl Way<'_> {
@@ -102,7 +104,7 @@ impl Way<'_> {
         while sys::receive(&socket, &mut batch, 0).is_ok() {}
         socket.attach_filter(filter)?;
         self.prepare(&socket)?;
-        Line::new(socket, role, self.v6())
+        Line::new(socket, role, self.v6(), self.named)
     }
 
     /// A socket for each flow, with a port of its own.
@@ -113,7 +115,7 @@ impl Way<'_> {
             let socket = self.socket(Type::DGRAM, Protocol::UDP)?;
             self.prepare(&socket)?;
             ports.push(port_of(&socket)?);
-            lines.push(Line::new(socket, Role::Udp { flow }, self.v6())?);
+            lines.push(Line::new(socket, Role::Udp { flow }, self.v6(), self.named)?);
         }
         Ok((lines, ports))
     }
@@ -162,7 +164,7 @@ impl Way<'_> {
                 self.prepare(&socket)?;
                 // The port that a datagram socket is bound to is its identifier (icmp(7)).
                 let id = port_of(&socket)?;
-                (vec![Line::new(socket, Role::Ping, self.v6())?], vec![id])
+                (vec![Line::new(socket, Role::Ping, self.v6(), self.named)?], vec![id])
             }
         };
         Ok(Sockets { mode: SocketMode::Datagram, lines, ids, _held: Vec::new() })
@@ -254,9 +256,10 @@ pub(super) fn source(config: &TraceConfig, to: SocketAddr) -> io::Result<SocketA
         }
         socket.bind(&SockAddr::from(from))?;
     }
-    let port = config.port.or(config.method.default_port()).unwrap_or(1);
     let mut to = to;
-    to.set_port(port);
+    if to.port() == 0 {
+        to.set_port(1);
+    }
     socket.connect(&SockAddr::from(to))?;
     let bound = socket.local_addr()?.as_socket();
     let mut bound = bound.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;

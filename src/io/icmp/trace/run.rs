@@ -13,6 +13,7 @@ use crate::engine::echo::{Departure, Reading, Received, Stamp, arrival_ns, measu
 use crate::engine::trace::{Codec, Match, NoMatch, TraceEngine, TraceTicket, TraceTransmit};
 use crate::icmp::SocketMode;
 use crate::icmp::trace::{ExtensionObject, TraceAnswer, TraceReport};
+use crate::io::errno;
 use crate::io::icmp::arrival::{told, told_by_queue};
 use crate::io::icmp::socket::IcmpSocket;
 use crate::io::socket::{BATCH, ExtendedError, HiResTimer, Message, ReceiveBatch, clock_pair};
@@ -202,7 +203,8 @@ impl Run {
                     }
                     // The error may be another packet's, which the socket has kept for the next caller.
                     _ if foreign < FOREIGN_ERRORS
-                        && self.state.take_queue(&mut self.sockets, place, &mut self.queue).1 =>
+                        && (self.state.take_queue(&mut self.sockets, place, &mut self.queue).1
+                            || foreign == 0 && may_be_foreign(&error)) =>
                     {
                         foreign += 1;
                     }
@@ -220,6 +222,13 @@ impl Run {
             }
         }
     }
+}
+
+/// Whether an error can be of the path. The kernel queues such a one first and sets it on the socket after
+/// that: between the two the queue may have been emptied already. It says so once, nothing has left, and
+/// what is wrong with the packet itself will be said again.
+fn may_be_foreign(error: &io::Error) -> bool {
+    error.raw_os_error().and_then(errno::remote).is_some()
 }
 
 fn received(now: Reading, message: &Message<'_>) -> Received {

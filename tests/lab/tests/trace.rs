@@ -149,17 +149,18 @@ fn times_are_those_of_the_line() {
     unlimited(&net.server);
     for way in WAYS {
         for target in net.target {
-            let best = || {
+            let within = || {
                 let result = trace(&net.client, config(way), target);
                 assert_eq!(answers(&result).count(), 6, "{way:?} {result}");
-                let times = answers(&result).filter_map(|(_, answer)| answer.rtt);
-                let times: Vec<Duration> = times.map(|rtt| rtt.duration()).collect();
-                assert!(times.iter().all(|rtt| *rtt >= 2 * hold), "{way:?} {result}");
-                times.into_iter().max().unwrap()
+                let mut times = answers(&result).filter_map(|(_, answer)| answer.rtt);
+                times.all(|rtt| {
+                    let beyond = rtt.duration().checked_sub(2 * hold);
+                    beyond.is_some_and(|beyond| beyond < Duration::from_millis(5))
+                })
             };
-            // The line is late when the machine is busy, and never early.
-            let best = (0..3).map(|_| best()).min().unwrap();
-            assert!(best < 2 * hold + Duration::from_millis(5), "{way:?} {best:?}");
+            // On a busy machine the line is late, and early by what passes between two looks at its clocks:
+            // such a sample is taken again.
+            assert!((0..3).any(|_| within()), "{way:?} {target}");
         }
     }
 }

@@ -17,9 +17,9 @@ mod stats;
 mod sweep;
 pub mod trace;
 
-pub use config::{DontFragment, EchoOptions, IcmpConfig, IcmpLimits, Payload};
+pub use config::{DontFragment, EchoOptions, IcmpConfig, IcmpLimits, Payload, SocketChoice};
 #[cfg(all(feature = "icmp", target_os = "linux"))]
-pub use engine::{EngineConfig, EngineStats, IcmpEngine, SocketChoice, Stamps};
+pub use engine::{EngineConfig, EngineStats, IcmpEngine, Stamps};
 pub use expect::IcmpExpect;
 #[cfg(all(feature = "icmp", target_os = "linux"))]
 pub use prober::IcmpProber;

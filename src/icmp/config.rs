@@ -72,6 +72,20 @@ impl Default for IcmpConfig {
     }
 }
 
+/// What kind of socket is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SocketChoice {
+    /// Raw if that is allowed, else datagram; for each family by itself.
+    #[default]
+    Auto,
+    /// Raw (raw(7)): needs `CAP_NET_RAW`.
+    Raw,
+    /// Datagram (icmp(7)): needs a group within `net.ipv4.ping_group_range`. Traces by UDP need nothing.
+    Datagram,
+}
+
 /// What an echo request looks like and how it leaves.
 ///
 /// What is `None` is left to the system. Whatever the system refuses is a local fault of the probe:

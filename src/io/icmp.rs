@@ -7,6 +7,7 @@ mod port;
 pub(crate) mod probe;
 mod socket;
 mod sweep;
+pub(crate) mod trace;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;

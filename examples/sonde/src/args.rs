@@ -1,5 +1,7 @@
 //! The command line.
 
+mod trace;
+
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -9,11 +11,14 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ipnet::IpNet;
+use netsonde::icmp::SocketChoice;
 use netsonde::script::Dialogue;
 use netsonde::tls::TlsVersion;
 use netsonde::{Common, ConnectTo, FailureKind, Name};
 
 use crate::style::ColorChoice;
+
+pub(crate) use trace::TraceArgs;
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -63,6 +68,14 @@ pub(crate) enum ProbeCommand {
     /// Shake hands over TLS and look at the certificates; port 443 unless given
     #[command(after_help = tls_help())]
     Tls(TlsArgs),
+    /// Find the routers on the way to hosts, by ICMP, UDP or TCP
+    #[command(after_help = trace::help())]
+    #[command(mut_arg("targets", |targets| targets
+        .value_name("HOST")
+        .help("A name or an address; `-` reads hosts from standard input")))]
+    // -q is the number of queries, as everywhere else.
+    #[command(mut_arg("quiet", |quiet| quiet.short(None)))]
+    Trace(TraceArgs),
     /// Hold a conversation: expect, send, start TLS
     #[command(after_help = script_help())]
     Script(ScriptArgs),
@@ -150,6 +163,16 @@ pub(crate) enum SocketKind {
     Raw,
     /// Unprivileged: needs a group within net.ipv4.ping_group_range
     Datagram,
+}
+
+impl From<SocketKind> for SocketChoice {
+    fn from(kind: SocketKind) -> Self {
+        match kind {
+            SocketKind::Auto => SocketChoice::Auto,
+            SocketKind::Raw => SocketChoice::Raw,
+            SocketKind::Datagram => SocketChoice::Datagram,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,11 +1,12 @@
 //! Options to configurations of probers.
 
+mod trace;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use netsonde::icmp::{
     DontFragment, EchoOptions, EngineConfig, IcmpConfig, IcmpEngine, IcmpExpect, IcmpProber,
-    SocketChoice,
 };
 use netsonde::script::{Dialogue, Script};
 use netsonde::tcp::{
@@ -16,7 +17,9 @@ use netsonde::tls::{
 };
 use netsonde::{AddressPolicy, Common, Dialing, Error, Family, Probe, Target};
 
-use crate::args::{DialingArgs, PingArgs, ProbingArgs, SocketKind, TlsOptions};
+use crate::args::{DialingArgs, PingArgs, ProbingArgs, TlsOptions};
+
+pub(crate) use trace::trace_probes;
 
 /// What is spoken on a connection.
 #[derive(Debug, Default)]
@@ -88,11 +91,7 @@ fn tcp_prober(
 /// # Errors
 /// What it refuses.
 pub(crate) fn ping_prober(args: &PingArgs) -> Result<IcmpProber, Error> {
-    let socket = match args.socket {
-        SocketKind::Auto => SocketChoice::Auto,
-        SocketKind::Raw => SocketChoice::Raw,
-        SocketKind::Datagram => SocketChoice::Datagram,
-    };
+    let socket = args.socket.into();
     let engine = IcmpEngine::new(EngineConfig { socket, ..EngineConfig::default() })?;
     let dialing = &args.dialing;
     IcmpProber::new(

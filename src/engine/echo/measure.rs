@@ -71,29 +71,29 @@ impl Stamp {
 
 /// When a packet left.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Departure {
+pub(crate) struct Departure {
     /// The clocks just before it was handed to the system.
-    pub(super) before: Reading,
+    pub(crate) before: Reading,
     /// The monotonic clock when the system had taken it.
-    pub(super) after: Instant,
-    pub(super) stamp: Option<Stamp>,
+    pub(crate) after: Instant,
+    pub(crate) stamp: Option<Stamp>,
     /// The send stamp of the packet before it.
-    pub(super) not_before_ns: Option<i64>,
+    pub(crate) not_before_ns: Option<i64>,
 }
 
 impl Departure {
     /// Whether a send stamp can be of this packet: not from before it was handed over. The slack is for
     /// clocks that are read one after the other, and the second for clocks that were set.
-    pub(super) fn admits(&self, stamp: Stamp) -> bool {
+    pub(crate) fn admits(&self, stamp: Stamp) -> bool {
         let since = stamp.wall_ns.saturating_sub(self.before.wall_ns);
         !(-SECOND_NS / 2..-SLACK_NS).contains(&since)
     }
 }
 
-pub(super) struct Measured {
-    pub(super) rtt: NetworkTime,
-    pub(super) elapsed_ns: u64,
-    pub(super) clock_step: bool,
+pub(crate) struct Measured {
+    pub(crate) rtt: NetworkTime,
+    pub(crate) elapsed_ns: u64,
+    pub(crate) clock_step: bool,
 }
 
 /// How far readings that belong together may contradict each other.
@@ -151,13 +151,13 @@ fn ends(departure: &Departure, received: &Received) -> Ends {
 }
 
 /// When the answer arrived, in nanoseconds after the request was handed over.
-pub(super) fn arrival_ns(departure: &Departure, received: &Received) -> u64 {
+pub(crate) fn arrival_ns(departure: &Departure, received: &Received) -> u64 {
     let ends = ends(departure, received);
     unsigned(ends.received.unwrap_or(ends.elapsed))
 }
 
 /// From departure to arrival.
-pub(super) fn measure(departure: &Departure, received: &Received) -> Measured {
+pub(crate) fn measure(departure: &Departure, received: &Received) -> Measured {
     let Ends { sent, received: arrived, elapsed, stepped, widths, doubt } =
         ends(departure, received);
     let direct = || {

@@ -47,6 +47,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub use cookie::Filler;
+pub(crate) use measure::{Departure, arrival_ns, measure};
 pub use measure::{Reading, Stamp};
 pub use slots::Ticket;
 pub use stray::{Stray, StrayCounts};
@@ -54,7 +55,6 @@ pub use stray::{Stray, StrayCounts};
 use crate::icmp::{EchoAnswer, EchoError, EchoFate};
 use crate::timing::NetworkTime;
 use cookie::{Check, Cookie, Key};
-use measure::{Departure, measure};
 use overflow::Overflow;
 use slots::{Flow, Slot, Slots, State};
 
@@ -629,7 +629,7 @@ impl EchoEngine {
         let Some(slot) = self.slots.get(index) else { return };
         let keep = slot.keep;
         let late = slot.departure.as_ref().is_some_and(|departure| {
-            measure::arrival_ns(departure, received) > crate::timing::duration_ns(slot.timeout)
+            arrival_ns(departure, received) > crate::timing::duration_ns(slot.timeout)
         });
         let fate = match (corrupt, late) {
             (true, _) => EchoFate::Corrupt(answer),

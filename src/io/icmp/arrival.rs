@@ -61,14 +61,7 @@ fn of_error<'a>(error: &IcmpError<'a>, from: IpAddr) -> Result<Arrival<'a>, Stra
         return Err(Stray::Advice);
     }
     let quote = error.echo_quote().map_err(|_| Stray::Quote)?;
-    let failure = FailureKind::of_icmp(v6, error.icmp_type(), error.code());
-    let mut told = EchoError::new(failure, error.icmp_type(), error.code(), Some(from));
-    told.mtu = error.next_hop_mtu();
-    told.mtu_implausible = told.mtu.and_then(|mtu| implausible(v6, mtu, error));
-    told.pointer = error.pointer();
-    let labels = error.extensions().mpls().take(LABELS);
-    told.mpls =
-        labels.map(|l| MplsLabel::new(l.label(), l.traffic_class(), l.bottom(), l.ttl())).collect();
+    let told = told(error, from, LABELS);
     Ok(Arrival::Error {
         error: told,
         destination: quote.destination,
@@ -76,6 +69,20 @@ fn of_error<'a>(error: &IcmpError<'a>, from: IpAddr) -> Result<Arrival<'a>, Stra
         seq: quote.seq,
         payload: quote.payload,
     })
+}
+
+/// What an error says, with so many labels at most.
+pub(super) fn told(error: &IcmpError<'_>, from: IpAddr, labels: usize) -> EchoError {
+    let v6 = error.family() == icmp::IcmpFamily::V6;
+    let failure = FailureKind::of_icmp(v6, error.icmp_type(), error.code());
+    let mut told = EchoError::new(failure, error.icmp_type(), error.code(), Some(from));
+    told.mtu = error.next_hop_mtu();
+    told.mtu_implausible = told.mtu.and_then(|mtu| implausible(v6, mtu, error));
+    told.pointer = error.pointer();
+    let labels = error.extensions().mpls().take(labels);
+    told.mpls =
+        labels.map(|l| MplsLabel::new(l.label(), l.traffic_class(), l.bottom(), l.ttl())).collect();
+    told
 }
 
 fn implausible(v6: bool, mtu: u32, error: &IcmpError<'_>) -> Option<Implausible> {
@@ -108,13 +115,7 @@ pub(super) fn of_queue<'a>(socket: &IcmpSocket, message: &Message<'a>) -> Option
     else {
         return None;
     };
-    let failure = FailureKind::of_icmp(v6, error.icmp_type, error.code);
-    let mut told = EchoError::new(failure, error.icmp_type, error.code, error.offender);
-    if failure == FailureKind::FragmentationNeeded && error.info != 0 {
-        let least = if v6 { 1280 } else { 68 };
-        told.mtu = Some(error.info);
-        told.mtu_implausible = (error.info < least).then_some(Implausible::TooSmall);
-    }
+    let told = told_by_queue(&error);
     Some(Arrival::Error {
         error: told,
         destination: message.from?.ip(),
@@ -122,4 +123,17 @@ pub(super) fn of_queue<'a>(socket: &IcmpSocket, message: &Message<'a>) -> Option
         seq: echo.seq(),
         payload: echo.payload(),
     })
+}
+
+/// What an entry of an error queue says.
+pub(super) fn told_by_queue(error: &ExtendedError) -> EchoError {
+    let v6 = error.origin == ExtendedError::ICMPV6;
+    let failure = FailureKind::of_icmp(v6, error.icmp_type, error.code);
+    let mut told = EchoError::new(failure, error.icmp_type, error.code, error.offender);
+    if failure == FailureKind::FragmentationNeeded && error.info != 0 {
+        let least = if v6 { 1280 } else { 68 };
+        told.mtu = Some(error.info);
+        told.mtu_implausible = (error.info < least).then_some(Implausible::TooSmall);
+    }
+    told
 }

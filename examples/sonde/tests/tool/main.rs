@@ -14,6 +14,7 @@ mod many;
 mod ping;
 mod script;
 mod stream;
+mod trace;
 mod usage;
 
 /// What a run of the tool left behind.

@@ -7,7 +7,7 @@ use netsonde::script::{Dialogue, Script};
 use netsonde::{OutboundPolicy, Probe, ProbeContext};
 
 use crate::args::{
-    ManyArgs, OutputArgs, PingArgs, ProbeCommand, ScriptArgs, TcpArgs, TlsArgs, TlsOptions,
+    ManyArgs, MtuArgs, OutputArgs, PingArgs, ProbeCommand, ScriptArgs, TcpArgs, TlsArgs, TlsOptions,
 };
 use crate::config::{self, Speech};
 use crate::resolve::Overlay;
@@ -33,6 +33,7 @@ impl Job {
             ProbeCommand::Tcp(args) => Job::tcp(args, stdin),
             ProbeCommand::Tls(args) => Job::tls(args, stdin),
             ProbeCommand::Ping(args) => Job::ping(args, stdin),
+            ProbeCommand::Mtu(args) => Job::mtu(args, stdin),
             ProbeCommand::Script(args) => Job::script(args, stdin),
         }
     }
@@ -62,6 +63,12 @@ impl Job {
     fn ping(args: PingArgs, stdin: impl Read) -> Result<Self, String> {
         let hosts = targets::collect(&args.targets, targets::Bare::Host, stdin)?;
         let probes = config::ping_probes(hosts, &args).map_err(|error| with_causes(&error))?;
+        Ok(Job::of(probes, args.many, args.output))
+    }
+
+    fn mtu(args: MtuArgs, stdin: impl Read) -> Result<Self, String> {
+        let hosts = targets::collect(&args.targets, targets::Bare::Host, stdin)?;
+        let probes = config::mtu_probes(hosts, &args).map_err(|error| with_causes(&error))?;
         Ok(Job::of(probes, args.many, args.output))
     }
 

@@ -143,7 +143,7 @@ async fn probe_until(
 }
 
 /// An IPv4-mapped address is the IPv4 address.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => SocketAddr::new(ip.into(), 0),
         IpAddr::V6(_) => address,
@@ -151,7 +151,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// Leaves out what cannot be a target.
-fn allowed(addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Verdict> {
+pub(super) fn allowed(addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Verdict> {
     for address in &addresses {
         let fault = if address.ip().is_unspecified() {
             LocalFault::new(LocalFaultKind::Policy)
@@ -170,7 +170,7 @@ fn allowed(addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Verdict> {
 }
 
 /// The options of a packet as the socket takes them.
-fn wish(echo: &EchoOptions) -> Result<Wish, LocalFault> {
+pub(super) fn wish(echo: &EchoOptions) -> Result<Wish, LocalFault> {
     let interface =
         echo.interface.as_deref().map(interface::index).transpose().map_err(|error| {
             let fault = LocalFault::new(LocalFaultKind::Interface)
@@ -348,7 +348,7 @@ fn verdict(row: &Row, broken: Option<PortError>) -> Verdict {
 }
 
 /// What it means that the system did not take a packet.
-fn not_sent(to: SocketAddr, number: i32, mtu: Option<u32>) -> Verdict {
+pub(super) fn not_sent(to: SocketAddr, number: i32, mtu: Option<u32>) -> Verdict {
     let local = |kind| LocalFault::new(kind).in_phase(Phase::Rtt).with_errno(number);
     match number {
         libc::EMSGSIZE => {
@@ -377,7 +377,7 @@ fn not_sent(to: SocketAddr, number: i32, mtu: Option<u32>) -> Verdict {
 
 /// The system says of a source address that is not its own whatever comes to its mind: if packets did
 /// not leave and the address is none of ours, that is why.
-fn blame_source(verdict: Verdict, source: Option<IpAddr>) -> Verdict {
+pub(super) fn blame_source(verdict: Verdict, source: Option<IpAddr>) -> Verdict {
     let from_a_call = match &verdict {
         Verdict::Fail(failure) => matches!(failure.raw, Some(RawCode::Errno { .. })),
         Verdict::Unknown(fault) => fault.errno.is_some(),
@@ -456,7 +456,7 @@ fn conclude(
     result
 }
 
-fn as_target(address: SocketAddr) -> Target {
+pub(super) fn as_target(address: SocketAddr) -> Target {
     Target::Host(Endpoint::from(address).host)
 }
 

@@ -60,7 +60,7 @@
 //! |---|---|---|
 //! | `tcp` | yes | [`tcp::TcpProber`]; needs a tokio runtime with IO and time |
 //! | `unix` | yes | [`tcp::UnixProber`] |
-//! | `icmp` | yes | [`icmp::IcmpProber`] (Linux), its [engine](engine::echo), [`wire`] formats |
+//! | `icmp` | yes | [`icmp::IcmpProber`], [`icmp::mtu::MtuProber`] (Linux), its [engine](engine::echo), [`wire`] formats |
 //! | `script` | with `tcp` | [`engine::script`] |
 //! | `tls` | yes | TLS in the probers; needs a provider |
 //! | `ring` | yes | *ring* as the provider of cryptography |

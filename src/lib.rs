@@ -61,7 +61,7 @@
 //! |---|---|---|
 //! | `tcp` | yes | [`tcp::TcpProber`]; needs a tokio runtime with IO and time |
 //! | `unix` | yes | [`tcp::UnixProber`] |
-//! | `icmp` | yes | [`icmp::IcmpProber`], [`icmp::trace::TraceProber`] (Linux), the [engine](engine::echo), [`wire`] formats |
+//! | `icmp` | yes | [`icmp::IcmpProber`], [`icmp::trace::TraceProber`], [`icmp::mtu::MtuProber`] (Linux), the [engine](engine::echo), [`wire`] formats |
 //! | `script` | with `tcp` | [`engine::script`] |
 //! | `tls` | yes | TLS in the probers; needs a provider |
 //! | `ring` | yes | *ring* as the provider of cryptography |

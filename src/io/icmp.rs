@@ -3,6 +3,7 @@
 mod arrival;
 pub(crate) mod fleet;
 mod judge;
+pub(crate) mod mtu;
 mod port;
 pub(crate) mod probe;
 mod socket;

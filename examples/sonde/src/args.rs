@@ -76,6 +76,12 @@ pub(crate) enum ProbeCommand {
     // -q is the number of queries, as everywhere else.
     #[command(mut_arg("quiet", |quiet| quiet.short(None)))]
     Trace(TraceArgs),
+    /// Find the largest packet that the path to a host carries in one piece
+    #[command(after_help = mtu_help())]
+    #[command(mut_arg("targets", |targets| targets
+        .value_name("HOST")
+        .help("A name or an address; `-` reads hosts from standard input")))]
+    Mtu(MtuArgs),
     /// Hold a conversation: expect, send, start TLS
     #[command(after_help = script_help())]
     Script(ScriptArgs),
@@ -151,6 +157,44 @@ pub(crate) struct PingArgs {
     pub(crate) many: ManyArgs,
     #[command(flatten)]
     pub(crate) dialing: DialingArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MtuArgs {
+    #[command(flatten)]
+    pub(crate) targets: TargetArgs,
+    /// The largest packet to try, in bytes with the IP header: 68 to 65535 in IPv4, 1280 to 65575 in
+    /// IPv6 [default: what the interface takes]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(68..=65_575))]
+    pub(crate) max: Option<u32>,
+    /// How long each packet waits for its answer
+    #[arg(short = 'W', long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub(crate) wait: Duration,
+    /// How many packets of one size must stay without an answer before it counts as too large
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub(crate) tries: u32,
+    /// Fail unless packets of this size pass
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) min_mtu: Option<u32>,
+    /// IPv4 alone
+    #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
+    pub(crate) ipv4: bool,
+    /// IPv6 alone
+    #[arg(short = '6', long = "ipv6")]
+    pub(crate) ipv6: bool,
+    /// Send from this address
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) source: Option<IpAddr>,
+    /// Send by this network interface
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) interface: Option<String>,
+    /// What kind of socket to use
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = SocketKind::Auto)]
+    pub(crate) socket: SocketKind,
+    #[command(flatten)]
+    pub(crate) many: ManyArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -449,6 +493,21 @@ Examples:
   sonde ping --sweep 192.0.2.0/24 -c 5 --gap 100us
 
 A host passes when at least one answer came in time.
+
+{EXIT_STATUS}"
+    )
+}
+
+fn mtu_help() -> String {
+    format!(
+        "\
+Examples:
+  sonde mtu example.com
+  sonde mtu -6 --min-mtu 1500 gateway1 gateway2
+  sonde mtu --max 9000 --tries 5 --format json storage.example.com
+
+A host passes when it answered a packet of any size; with --min-mtu, when packets of
+that size pass.
 
 {EXIT_STATUS}"
     )

@@ -7,7 +7,8 @@ use netsonde::script::{Dialogue, Script};
 use netsonde::{OutboundPolicy, Probe, ProbeContext};
 
 use crate::args::{
-    ManyArgs, OutputArgs, ProbeCommand, ScriptArgs, TcpArgs, TlsArgs, TlsOptions, TraceArgs,
+    ManyArgs, MtuArgs, OutputArgs, ProbeCommand, ScriptArgs, TcpArgs, TlsArgs, TlsOptions,
+    TraceArgs,
 };
 use crate::config::{self, Speech};
 use crate::resolve::Overlay;
@@ -33,6 +34,7 @@ impl Job {
             ProbeCommand::Tcp(args) => Job::tcp(args, stdin),
             ProbeCommand::Tls(args) => Job::tls(args, stdin),
             ProbeCommand::Trace(args) => Job::trace(args, stdin),
+            ProbeCommand::Mtu(args) => Job::mtu(args, stdin),
             ProbeCommand::Script(args) => Job::script(args, stdin),
         }
     }
@@ -62,6 +64,12 @@ impl Job {
     fn trace(args: TraceArgs, stdin: impl Read) -> Result<Self, String> {
         let hosts = targets::collect(&args.targets, targets::Bare::Host, stdin)?;
         let probes = config::trace_probes(hosts, &args).map_err(|error| with_causes(&error))?;
+        Ok(Job::of(probes, &args.many, args.output))
+    }
+
+    fn mtu(args: MtuArgs, stdin: impl Read) -> Result<Self, String> {
+        let hosts = targets::collect(&args.targets, targets::Bare::Host, stdin)?;
+        let probes = config::mtu_probes(hosts, &args).map_err(|error| with_causes(&error))?;
         Ok(Job::of(probes, &args.many, args.output))
     }
 

@@ -614,6 +614,15 @@ impl Flow {
         core.ended.is_some() || core.heard.is_some_and(|heard| heard >= until)
     }
 
+    /// Ready when the clock has come so far.
+    pub(in crate::io) fn poll_until(&self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        if until <= crate::io::time::now() {
+            return Poll::Ready(());
+        }
+        self.wake_at(cx, until);
+        Poll::Pending
+    }
+
     /// Has the task woken at that time; a later call takes the place of an earlier one.
     pub(in crate::io) fn wake_at(&self, cx: &mut Context<'_>, until: Instant) {
         let mut guard = self.port.core();

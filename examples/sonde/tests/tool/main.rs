@@ -11,6 +11,7 @@ use netsonde_support::{Connection, Server};
 mod demo;
 mod formats;
 mod many;
+mod mtu;
 mod ping;
 mod script;
 mod stream;

@@ -411,6 +411,26 @@ pub(in crate::io) fn drive(
     }
 }
 
+/// Whether a socket may keep this error from an ICMP error for a later call (`icmp_err_convert` and
+/// `icmpv6_err_convert` of Linux).
+fn may_be_kept(number: Option<i32>) -> bool {
+    matches!(
+        number,
+        Some(
+            libc::ENETUNREACH
+                | libc::EHOSTUNREACH
+                | libc::ENOPROTOOPT
+                | libc::ECONNREFUSED
+                | libc::EMSGSIZE
+                | libc::EOPNOTSUPP
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EACCES
+                | libc::EPROTO
+        )
+    )
+}
+
 /// Packets of one probe on a port. Dropped, it frees all of them.
 pub(in crate::io) struct Flow {
     port: Arc<Port>,
@@ -526,7 +546,7 @@ impl Flow {
             }
         }
         let mut at = 0;
-        let mut foreign = 0;
+        let (mut foreign, mut doubted) = (0, None);
         while let Some(left) = self.made.get(at..).filter(|left| !left.is_empty()) {
             let before = clock_pair();
             let (count, error) = port.socket.send(&self.batch, at);
@@ -547,8 +567,14 @@ impl Flow {
                     self.blocked = Some(Box::pin(async move { port.socket.writable().await }));
                     break;
                 }
-                // The error may be another packet's, which the socket has kept for the next caller.
-                _ if foreign < FOREIGN_ERRORS && port.take_stamps(core) => {
+                // The error may be another packet's, which the socket has kept for the next caller. One may
+                // be kept whose entry of the error queue was read just before; a packet's own error comes
+                // again.
+                number
+                    if foreign < FOREIGN_ERRORS
+                        && (port.take_stamps(core)
+                            || (may_be_kept(number) && doubted.replace(at) != Some(at))) =>
+                {
                     foreign += 1;
                 }
                 number => {

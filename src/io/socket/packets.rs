@@ -85,6 +85,14 @@ fn bytes_of(words: &[u64; CONTROL / 8]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), CONTROL) }
 }
 
+#[cfg(test)]
+impl<'a> Message<'a> {
+    /// As if it had been received.
+    pub(in crate::io) fn of(bytes: &'a [u8], from: SocketAddr, control: &'a [u8]) -> Self {
+        Message { bytes, from: Some(from), control, flags: 0 }
+    }
+}
+
 impl Message<'_> {
     /// The control messages; none if they were cut short, since the last one may then be half.
     pub(in crate::io) fn controls(&self) -> impl Iterator<Item = ControlMessage<'_>> {

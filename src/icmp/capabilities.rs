@@ -59,7 +59,7 @@ impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Capability::Available => f.write_str("yes"),
-            Capability::NotAsked => f.write_str("-   not asked: there is no socket to ask for it"),
+            Capability::NotAsked => f.write_str("-   not asked: what it builds on is missing"),
             Capability::Unavailable { cause, errno, .. } => {
                 write!(f, "no  {cause}")?;
                 errno.map_or(Ok(()), |errno| write!(f, " (errno {errno})"))
@@ -211,14 +211,14 @@ impl Capabilities {
 
 impl fmt::Display for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, family) in [("IPv4", &self.v4), ("\nIPv6", &self.v6)] {
+        for (name, family) in [("IPv4", &self.v4), ("\n\nIPv6", &self.v6)] {
             f.write_str(name)?;
             for (what, capability) in family.rows() {
                 capability.write(f, what)?;
             }
         }
         for interface in &self.interfaces {
-            write!(f, "\n{}", interface.interface)?;
+            write!(f, "\n\n{}", interface.interface)?;
             for (what, capability) in interface.rows() {
                 capability.write(f, what)?;
             }

@@ -130,6 +130,11 @@ fn of_queue<'a>(
         ExtendedError::LOCAL | ExtendedError::TIMESTAMPING => return Ok(None),
         _ => return Err(Stray::Origin),
     };
+    // Linux queues redirects and source quench as well.
+    let kind = IcmpType(error.icmp_type);
+    if !v6 && matches!(kind, IcmpType::REDIRECT | IcmpType::SOURCE_QUENCH) {
+        return Err(Stray::Advice);
+    }
     // A raw socket gets the errors as packets, whole.
     let Some(id) = id.filter(|_| mode == SocketMode::Datagram) else { return Ok(None) };
     error_about(v6, &error, id, message).map(Some)
@@ -149,7 +154,8 @@ fn error_about<'a>(
     };
     let failure = FailureKind::of_icmp(v6, error.icmp_type, error.code);
     let mut told = EchoError::new(failure, error.icmp_type, error.code, error.offender);
-    if failure == FailureKind::FragmentationNeeded && error.info != 0 {
+    // Routers from before RFC 1191 have 0 there; in IPv6 that is a lie.
+    if failure == FailureKind::FragmentationNeeded && (v6 || error.info != 0) {
         let least = if v6 { 1280 } else { 68 };
         told.mtu = Some(error.info);
         told.mtu_implausible = (error.info < least).then_some(Implausible::TooSmall);

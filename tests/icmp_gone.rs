@@ -197,3 +197,68 @@ fn an_error_that_the_socket_keeps_costs_no_processor_time_and_harms_no_other() {
         assert_eq!(runs, ["lost", "refused"], "{kind:?}: {result}");
     }
 }
+
+#[test]
+fn i117_a_send_that_would_block_waits_and_its_lateness_is_on_record() {
+    for socket in [SocketChoice::Raw, SocketChoice::Datagram] {
+        let Some(lab) = Lab::new("block") else { return };
+        let (here, there) = (lab.namespace("a"), lab.namespace("b"));
+        let (_, far) = lab.link((&here, "10.7.0.1/24"), (&there, "10.7.0.2/24"));
+        here.sysctl("ipv4/ping_group_range", "0 2147483647");
+        // Nobody says who has the address, and what is sent there waits in a queue with room enough: the
+        // memory of the socket is used up first.
+        there.sysctl("ipv4/conf/to-a/arp_ignore", "8");
+        here.sysctl("ipv4/neigh/to-b/unres_qlen_bytes", "10000000");
+        const COUNT: u32 = 400;
+        let result = here.block_on(async || {
+            let config = EngineConfig { socket, ..EngineConfig::default() };
+            let engine = IcmpEngine::new(config).unwrap();
+            let config = IcmpConfig {
+                count: COUNT,
+                interval: Duration::from_micros(100),
+                reply_timeout: Duration::from_secs(2),
+                echo: EchoOptions { size: 1400, ..EchoOptions::default() },
+                ..IcmpConfig::default()
+            };
+            let prober = IcmpProber::new(&engine, config).unwrap();
+            let to = target("10.7.0.2");
+            let told = async {
+                sleep(Duration::from_millis(500)).await;
+                let cost = thread_time();
+                sleep(Duration::from_millis(200)).await;
+                let cost = thread_time() - cost;
+                assert!(cost < Duration::from_millis(60), "{cost:?} for waiting");
+                let told = format!("lladdr {} dev to-b nud permanent", far.mac_text());
+                here.ip(&format!("neighbour replace 10.7.0.2 {told}"));
+            };
+            tokio::join!(prober.probe(&to), told).0
+        });
+        let stats = result.report.stats.as_ref().unwrap();
+        if socket == SocketChoice::Raw {
+            // Linux has a raw socket not wait: it says that there are no buffers (`__ip_append_data`). Such
+            // packets have not left, and nobody else is blamed.
+            assert_eq!((stats.received, stats.lost), (stats.sent, 0), "{result}");
+            let unsent = format!("not_sent {}", libc::ENOBUFS);
+            assert!(runs(&result).iter().all(|run| *run == "answered" || *run == unsent));
+            assert!(runs(&result).contains(&unsent), "{result}");
+            continue;
+        }
+        assert_eq!(
+            (stats.sent, stats.received),
+            (COUNT.into(), COUNT.into()),
+            "{socket:?}: {result}"
+        );
+        let slips = result.report.packets.iter();
+        let slips: Vec<u64> = slips.map(|p| p.sent_ns.unwrap() - p.planned_ns).collect();
+        let late: Vec<u64> = slips.iter().copied().filter(|slip| *slip > 100_000_000).collect();
+        println!("{} waited: {:?}", late.len(), late.last());
+        // Those that were made before it was known that nothing leaves; the plan starts anew behind them.
+        assert!((1..=64).contains(&late.len()), "{late:?}");
+        assert!(late.iter().all(|slip| *slip > 600_000_000), "{late:?}");
+        assert!(slips[0] < 100_000_000 && slips[slips.len() - 1] < 100_000_000, "{slips:?}");
+        // The time of one that waited is that of the way alone.
+        let waited = slips.iter().position(|slip| *slip > 100_000_000).unwrap();
+        let rtt = result.report.packets[waited].fate.answer().unwrap().rtt.ns;
+        assert!(rtt < 100_000_000, "{rtt}");
+    }
+}

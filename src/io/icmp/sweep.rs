@@ -71,6 +71,8 @@ pub(in crate::io) struct Sweep {
     undecided: u64,
     /// When the last packet was decided.
     decided_at: Option<Instant>,
+    /// What was not believed, of flows that are closed.
+    suspects: u64,
 }
 
 impl Sweep {
@@ -101,6 +103,7 @@ impl Sweep {
             told: VecDeque::new(),
             undecided: u64::from(plan.count) * rows.len() as u64,
             decided_at: None,
+            suspects: 0,
             rows,
             plan,
         }
@@ -108,7 +111,7 @@ impl Sweep {
 
     /// Packets that came for one of ours and were not believed.
     pub(in crate::io) fn suspects(&self) -> u64 {
-        self.flows.iter().flatten().map(Flow::suspects).sum()
+        self.suspects + self.flows.iter().flatten().map(Flow::suspects).sum::<u64>()
     }
 
     /// The next event; `None` when everything is decided and the time to linger is over.
@@ -289,6 +292,7 @@ impl Sweep {
         let mut events = std::mem::take(&mut self.events);
         for family in 0..self.flows.len() {
             if let Some(flow) = self.flows.get_mut(family).and_then(Option::take) {
+                self.suspects += flow.suspects();
                 let undecided = flow.close(&mut events);
                 for event in events.drain(..) {
                     self.event(event);

@@ -412,4 +412,15 @@ mod tests {
         assert_eq!(receive(&to, &mut received, 0).unwrap(), 1);
         assert_eq!(received.messages().next().unwrap().bytes, [7; 10]);
     }
+
+    #[test]
+    fn i104_of_control_messages_that_were_cut_short_none_is_read() {
+        let mut words = Vec::new();
+        let mut controls = Controls { words: &mut words, start: 0 };
+        controls.add(libc::IPPROTO_IP, libc::IP_TTL, &64_i32.to_ne_bytes());
+        let control: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let message = |flags| Message { bytes: &[], from: None, control: &control, flags };
+        assert_eq!(message(0).controls().count(), 1);
+        assert_eq!(message(libc::MSG_CTRUNC).controls().count(), 0);
+    }
 }

@@ -16,11 +16,7 @@ use crate::icmp::{
 use crate::io::socket::{self as sys, BUFFER_OVERHEAD, MtuDiscovery, filter, interface};
 
 pub(crate) fn capabilities() -> Capabilities {
-    let mut found = Capabilities::default();
-    found.v4 = family(false);
-    found.v6 = family(true);
-    found.interfaces = interfaces();
-    found
+    Capabilities { v4: family(false), v6: family(true), interfaces: interfaces() }
 }
 
 pub(crate) fn stamps_ready() -> Option<Duration> {

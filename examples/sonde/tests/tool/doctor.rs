@@ -48,7 +48,7 @@ impl Nobody {
 
 fn capabilities(run: &Run) -> (Value, Capabilities) {
     let json: Value = serde_json::from_str(&run.out).unwrap_or_else(|e| panic!("{e}: {run:?}"));
-    let capabilities = serde_json::from_value(json["capabilities"].clone()).unwrap();
+    let capabilities = serde_json::from_value(json.get("capabilities").unwrap().clone()).unwrap();
     (json, capabilities)
 }
 

@@ -189,3 +189,83 @@ fn i72_of_rationed_errors_each_belongs_to_its_packet_and_the_rest_is_lost() {
         assert_eq!(result.report.stats.unwrap().received, 5, "{socket:?}");
     }
 }
+
+/// Where the header behind the quoted IP header begins.
+fn behind(request: &Request<'_>) -> usize {
+    if request.echo.ip.source.is_ipv4() { 20 } else { 40 }
+}
+
+#[test]
+fn i76_i77_i84_i85_i96_a_quote_is_matched_by_what_no_nat_changes() {
+    fn says(request: &Request<'_>) -> Vec<Answer> {
+        let v4 = request.echo.ip.source.is_ipv4();
+        let mut error = if v4 { request.error(3, 1) } else { request.error(1, 3) };
+        let at = behind(request);
+        match request.number {
+            // Of another program: no identifier of ours. With our destination, and one of ours that is
+            // not this packet's.
+            0 => error.quote[at + 4] ^= 0x80,
+            1 => error.quote[at + 5] ^= 1,
+            // A NAT has rewritten time to live and checksum, then the source.
+            2 if v4 => error.quote[8..12].copy_from_slice(&[3, 1, 0xab, 0xcd]),
+            2 => error.quote[7] = 3,
+            3 if v4 => error.quote[12..16].copy_from_slice(&[198, 51, 100, 77]),
+            3 => error.quote[8..24].copy_from_slice(&[0x20; 16]),
+            // First the reply, then an error about the same packet.
+            4 => {
+                error.hold = Duration::from_millis(20);
+                return [request.reply().answers(), error.answers()].concat();
+            }
+            _ => return request.reply().answers(),
+        }
+        error.answers()
+    }
+    for socket in SOCKETS {
+        for place in [0, 1] {
+            let Some(net) = stub("quote") else { return };
+            let responder = Responder::start(&net.far, says);
+            let (result, stats) = probe(&net, socket, net.target[place], train(6));
+            drop(responder);
+            let wanted = ["lost", "lost", "refused", "refused", "answered", "answered"];
+            assert_eq!(fates(&result), wanted, "{socket:?} {place}: {result} {stats:?}");
+            if socket == SocketChoice::Raw {
+                // The filter keeps the first away.
+                let strays = &stats.strays;
+                assert_eq!((strays.unmatched, strays.total()), (1, 2), "{strays:?}");
+                // The packet was answered, and is not remembered without a time to linger.
+                assert_eq!(strays.stale_cookie + strays.afterwards, 1, "{strays:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn i37_i109_bytes_of_a_reply_are_no_time_whatever_they_are() {
+    // Seconds and microseconds as ping writes them: huge, nothing, and before all time.
+    const TIMES: [[i64; 2]; 4] = [[i64::MAX, 999_999], [0, 0], [-1, -1], [i64::MIN, i64::MIN]];
+    for socket in SOCKETS {
+        for place in [0, 1] {
+            let Some(net) = stub("times") else { return };
+            let responder = Responder::start(&net.far, |request: &Request<'_>| {
+                let mut reply = request.reply();
+                if let Some(time) = TIMES.get(usize::try_from(request.number).unwrap()) {
+                    let bytes = time.map(i64::to_ne_bytes).concat();
+                    reply.payload[..16].copy_from_slice(&bytes);
+                }
+                reply.answers()
+            });
+            // An odd payload, for the checksum.
+            let echo = EchoOptions { size: 57, ..EchoOptions::default() };
+            let config = IcmpConfig { echo, ..train(6) };
+            let (result, _) = probe(&net, socket, net.target[place], config);
+            drop(responder);
+            let wanted = ["lost", "lost", "lost", "lost", "answered", "answered"];
+            assert_eq!(fates(&result), wanted, "{socket:?} {place}: {result}");
+            for packet in &result.report.packets[4..] {
+                let answer = packet.fate.answer().unwrap();
+                assert!(answer.rtt.ns > 0 && answer.rtt.ns < 400_000_000, "{answer:?}");
+                assert_eq!(answer.payload_bytes, 57);
+            }
+        }
+    }
+}

@@ -152,6 +152,19 @@ fn error_about<'a>(
     let Ok(Icmp::EchoRequest(echo) | Icmp::EchoReply(echo)) = quoted else {
         return Err(Stray::Quote);
     };
+    let told = told_by_queue(error);
+    Ok(Arrival::Error {
+        error: told,
+        destination: message.from.ok_or(Stray::Malformed)?.ip(),
+        id,
+        seq: echo.seq(),
+        payload: echo.payload(),
+    })
+}
+
+/// What an entry of an error queue says.
+pub(super) fn told_by_queue(error: &ExtendedError) -> EchoError {
+    let v6 = error.origin == ExtendedError::ICMPV6;
     let failure = FailureKind::of_icmp(v6, error.icmp_type, error.code);
     let mut told = EchoError::new(failure, error.icmp_type, error.code, error.offender);
     // Routers from before RFC 1191 have 0 there; in IPv6 that is a lie.
@@ -163,13 +176,7 @@ fn error_about<'a>(
     if (v6, error.icmp_type, error.code) == (false, 12, 0) || (v6, error.icmp_type) == (true, 4) {
         told.pointer = Some(error.info);
     }
-    Ok(Arrival::Error {
-        error: told,
-        destination: message.from.ok_or(Stray::Malformed)?.ip(),
-        id,
-        seq: echo.seq(),
-        payload: echo.payload(),
-    })
+    told
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Configurations, reports, statistics and expectations are plain data and always compiled; the
 //! engine and the prober are behind the feature `icmp`.
 
+mod capabilities;
 mod config;
 mod describe;
 #[cfg(all(feature = "icmp", target_os = "linux"))]
@@ -17,6 +18,7 @@ mod stats;
 mod sweep;
 pub mod trace;
 
+pub use capabilities::{Capabilities, Capability, FamilyCapabilities, InterfaceStamps};
 pub use config::{DontFragment, EchoOptions, IcmpConfig, IcmpLimits, Payload, SocketChoice};
 #[cfg(all(feature = "icmp", target_os = "linux"))]
 pub use engine::{EngineConfig, EngineStats, IcmpEngine, Stamps};

@@ -51,6 +51,9 @@ pub(crate) enum Command {
     /// Start local targets, good and broken ones, probe them all and explain what is seen
     #[command(after_help = DEMO_HELP)]
     Demo(DemoArgs),
+    /// Say what this host lets probes have, and what would help where it does not
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
     /// Write a completion script for a shell to standard output
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -251,6 +254,21 @@ pub(crate) struct DemoArgs {
     pub(crate) keep: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// How the findings are written
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
+    pub(crate) format: DoctorFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DoctorFormat {
+    /// For people
+    Text,
+    /// One object
+    Json,
 }
 
 /// What to probe; every prober has these.
@@ -550,6 +568,19 @@ Exit status:
   0  every probe ended as it was meant to, be that a pass or a failure
   1  at least one did not
   2  the targets could not be started";
+
+const DOCTOR_HELP: &str = "\
+Opens sockets, sets options, asks the drivers and closes all of it again. Sends
+nothing but a few datagrams from this host to itself, to see a stamp of the
+kernel. Run it as the user and in the container that the probes run in.
+
+Examples:
+  sonde doctor
+  sonde doctor --format json
+
+Exit status:
+  0  hosts of each family that this host has can be pinged
+  1  no kind of ICMP socket is allowed for one of them; the remedies are named";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:

@@ -18,6 +18,7 @@ use crate::style::Style;
 mod args;
 mod config;
 mod demo;
+mod doctor;
 mod job;
 mod output;
 mod ping;
@@ -51,6 +52,7 @@ fn dispatch(command: Command) -> Result<Status, Stop> {
         Command::Probe(command) => probe(Job::new(*command, io::stdin().lock())?),
         Command::Ping(args) => ping::run(&args, io::stdin().lock()),
         Command::Demo(args) => demo::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sonde", &mut script);

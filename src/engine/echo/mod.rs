@@ -52,7 +52,7 @@ pub use measure::{Reading, Stamp};
 pub use slots::Ticket;
 pub use stray::{Stray, StrayCounts};
 
-use crate::icmp::{EchoAnswer, EchoError, EchoFate};
+use crate::icmp::{EchoAnswer, EchoError, EchoFate, Implausible};
 use crate::timing::NetworkTime;
 use cookie::{Check, Cookie, Key};
 use overflow::Overflow;
@@ -617,6 +617,11 @@ impl EchoEngine {
             return Err(Stray::Afterwards);
         }
         let keep = slot.keep;
+        // What is quoted may be cut, so that only we know how long the packet was.
+        let packet = slot.size.saturating_add(if destination.is_ipv6() { 48 } else { 28 });
+        if error.mtu_implausible.is_none() && error.mtu.is_some_and(|mtu| mtu >= packet) {
+            error.mtu_implausible = Some(Implausible::NotSmaller);
+        }
         error.rtt = slot.departure.as_ref().map(|departure| measure(departure, received).rtt);
         self.decided(index, EchoFate::Refused(Box::new(error)));
         self.keep(index, keep, received.now.mono);

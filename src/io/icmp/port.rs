@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::arrival;
 use super::socket::{IcmpSocket, SendOptions};
 use crate::engine::echo::{
-    EchoEngine, EchoEvent, FlowId, Outgoing, PrepareError, Reading, Received, Stamp, Stray, Ticket,
+    EchoEngine, EchoEvent, FlowId, Outgoing, PrepareError, Reading, Received, Stamp, Ticket,
 };
 use crate::icmp::{DontFragment, EngineStats, SocketMode};
 use crate::io::socket::{ExtendedError, HiResTimer, ReceiveBatch, SendBatch, clock_pair};
@@ -202,16 +202,9 @@ impl Port {
                 }
                 let origin = message.error().map(|error| error.origin);
                 errors |= matches!(origin, Some(ExtendedError::ICMP | ExtendedError::ICMPV6));
-                // A raw socket gets the errors as packets, whole.
-                if self.socket.mode() == SocketMode::Datagram {
-                    match arrival::of_queue(&self.socket, &message) {
-                        Some(arrival) => {
-                            let received = received(now, message.receive_stamp());
-                            let _ = core.engine.receive(arrival, &received);
-                        }
-                        None => core.engine.count_stray(Stray::Origin),
-                    }
-                }
+                let received = received(now, message.receive_stamp());
+                let kind = (self.socket.mode(), self.socket.id());
+                arrival::take_queued(&mut core.engine, kind, &message, &received);
             }
         }
         errors

@@ -246,7 +246,6 @@ async fn run(
     record.enter(Phase::Rtt, start);
     let listening = listen(&mut sweep, record, &places, wish.options.source);
     let broken = timeout_at(deadline, listening).await;
-    let suspects = sweep.suspects();
     sweep.close();
     let timed_out = broken.is_err();
     let broken = broken.ok().and_then(Result::err);
@@ -257,6 +256,7 @@ async fn run(
         if timed_out || broken.is_some() {
             record.dialled(place, verdict.clone(), Facts::default(), record.now());
         }
+        let suspects = row.suspects;
         outcomes.push(Outcome { verdict, row, mode, suspects });
     }
     outcomes

@@ -9,6 +9,7 @@ use netsonde::ProbeResult;
 use netsonde_support::{Connection, Server};
 
 mod demo;
+mod doctor;
 mod formats;
 mod many;
 mod mtu;

@@ -252,3 +252,46 @@ pub(in crate::io) fn mtu(socket: &impl AsFd, v6: bool) -> Option<u32> {
     let value = getsockopt(socket, level, name, &mut buf).ok()?;
     u32::try_from(i32::from_ne_bytes(cmsg::array(value, 0)?)).ok()
 }
+
+/// Makes one of the requests about a network device (netdevice(7)) with a structure of words.
+#[cfg(feature = "icmp")]
+fn ask_device<const N: usize>(
+    socket: &impl AsFd,
+    device: &str,
+    request: u32,
+    mut words: [u32; N],
+) -> io::Result<[u32; N]> {
+    // SAFETY: `ifreq` is a C structure of integers and a union of such and pointers; all zero is valid.
+    let mut asked: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays 0.
+    if device.len() >= asked.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in asked.ifr_name.iter_mut().zip(device.bytes()) {
+        *to = from as libc::c_char;
+    }
+    asked.ifr_ifru.ifru_data = (&raw mut words).cast();
+    // SAFETY: the descriptor is borrowed and so open. The request has a name that ends in 0 and points
+    // to as many words as the two structures have that are asked for below; both outlive the call.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), request as _, &raw mut asked) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(words) }
+}
+
+/// What a device and its driver can stamp (`ETHTOOL_GET_TS_INFO`): `struct ethtool_ts_info` of
+/// linux/ethtool.h.
+#[cfg(feature = "icmp")]
+pub(in crate::io) fn device_stamps(socket: &impl AsFd, device: &str) -> io::Result<[u32; 11]> {
+    const SIOCETHTOOL: u32 = 0x8946;
+    const ETHTOOL_GET_TS_INFO: u32 = 0x41;
+    let mut words = [0; 11];
+    words[0] = ETHTOOL_GET_TS_INFO;
+    ask_device(socket, device, SIOCETHTOOL, words)
+}
+
+/// What a device has been set up to stamp (`SIOCGHWTSTAMP`): `struct hwtstamp_config` of
+/// linux/net_tstamp.h.
+#[cfg(feature = "icmp")]
+pub(in crate::io) fn device_stamping(socket: &impl AsFd, device: &str) -> io::Result<[u32; 3]> {
+    const SIOCGHWTSTAMP: u32 = 0x89b1;
+    ask_device(socket, device, SIOCGHWTSTAMP, [0; 3])
+}

@@ -7,9 +7,11 @@
     reason = "a panic is a failed test"
 )]
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -23,7 +25,7 @@ use netsonde::{
 };
 use netsonde_lab::netlab::address;
 use netsonde_lab::responder::{IcmpError, mpls};
-use netsonde_lab::{LeakCheck, Net, Program, Responder, Topology};
+use netsonde_lab::{Capture, LeakCheck, Net, Program, Responder, Topology};
 use netsonde_support::leaks::isolated_blocking;
 use netsonde_support::netns::{Lab, Namespace};
 use netsonde_support::packet;
@@ -501,12 +503,12 @@ fn i56_a_router_that_finds_no_neighbour_refuses_for_the_target() {
 #[test]
 fn options_leave_as_they_were_asked_for() {
     let Some(net) = net("options", Topology::path(1)) else { return };
-    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::new(Mutex::new(Vec::new()));
     for (v6, target) in [(false, net.target[0]), (true, net.target[1])] {
         for way in WAYS {
-            let kept = std::sync::Arc::clone(&seen);
+            let kept = Arc::clone(&seen);
             kept.lock().unwrap().clear();
-            let capture = netsonde_lab::Capture::start_with(&net.near, move |seen| {
+            let capture = Capture::start_with(&net.near, move |seen| {
                 if seen.outgoing
                     && let Some(packet) = packet::packet_of(seen.bytes)
                 {
@@ -629,6 +631,43 @@ fn waiting_costs_next_to_nothing() {
             assert!(ticks < 15, "{way:?}: {ticks} ticks of 10 ms in 1.4 s");
         }
     });
+}
+
+#[test]
+fn on_the_wire_all_packets_of_a_flow_look_alike() {
+    let Some(net) = net("wire", Topology::path(2)) else { return };
+    for way in WAYS {
+        for (v6, target) in [(false, net.target[0]), (true, net.target[1])] {
+            let kept = Arc::new(Mutex::new(Vec::new()));
+            let keep = Arc::clone(&kept);
+            let capture = Capture::start_with(&net.near, move |seen| {
+                let packet = packet::packet_of(seen.bytes).filter(|_| seen.outgoing);
+                keep.lock().unwrap().extend(packet.map(<[u8]>::to_vec));
+            });
+            let result = trace(&net.client, TraceConfig { flows: 4, ..config(way) }, target);
+            assert!(result.verdict.is_pass(), "{way:?} {result}");
+            capture.settle();
+            _ = capture.end();
+            let sent = std::mem::take(&mut *kept.lock().unwrap());
+            // What routers hash on: class, flow label, addresses, and the first four bytes behind the header.
+            let mut flows = BTreeMap::new();
+            for packet in sent {
+                let ip = packet::Ip::parse(&packet).unwrap();
+                let transport = &packet[ip.header..];
+                // The kernel resets what was accepted, and has business of its own with multicast.
+                let reset = way.0 == TraceMethod::Tcp && transport[13] != 2;
+                if reset || ip.destination != target {
+                    continue;
+                }
+                let mut key = if v6 { packet[..4].to_vec() } else { vec![packet[1]] };
+                key.extend(&packet[if v6 { 8..40 } else { 12..20 }]);
+                key.extend(&transport[..4]);
+                *flows.entry(key).or_insert(0) += 1;
+            }
+            assert_eq!(flows.len(), 4, "{way:?} {flows:x?}");
+            assert!(flows.values().all(|count| *count >= 9), "{way:?} {flows:x?}");
+        }
+    }
 }
 
 #[test]

@@ -7,9 +7,11 @@
     reason = "a panic is a failed test"
 )]
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -22,8 +24,8 @@ use netsonde::{
     FailureKind, OutboundPolicy, ProbeContext, ProbeResult, Prober, StampSource, StaticResolver,
 };
 use netsonde_lab::netlab::address;
-use netsonde_lab::responder::{IcmpError, mpls};
-use netsonde_lab::{LeakCheck, Net, Program, Responder, Topology};
+use netsonde_lab::responder::{Broken, IcmpError, mpls};
+use netsonde_lab::{Capture, LeakCheck, Net, Program, Responder, Topology};
 use netsonde_support::leaks::isolated_blocking;
 use netsonde_support::netns::{Lab, Namespace};
 use netsonde_support::packet;
@@ -99,7 +101,7 @@ fn answers(result: &ProbeResult<TraceReport>) -> impl Iterator<Item = (u8, &Trac
 }
 
 #[test]
-fn i70_the_hops_are_the_routers_in_their_order_and_then_the_target() {
+fn i64_i70_the_hops_are_the_routers_in_their_order_and_then_the_target() {
     let Some(net) = net("chain", Topology::path(3)) else { return };
     for way in WAYS {
         for (v6, target) in [(false, net.target[0]), (true, net.target[1])] {
@@ -209,7 +211,7 @@ fn a_router_that_stays_silent_is_passed() {
 }
 
 #[test]
-fn a_router_that_prohibits_ends_the_path_with_its_reason() {
+fn i61_a_router_that_prohibits_ends_the_path_with_its_reason() {
     let mut topology = Topology::path(3);
     let rules = "add table inet t\nadd chain inet t f { type filter hook forward priority 0; }\n\
                  add rule inet t f ip daddr 10.80.3.2 reject with icmp type admin-prohibited\n\
@@ -231,7 +233,7 @@ fn a_router_that_prohibits_ends_the_path_with_its_reason() {
 }
 
 #[test]
-fn translated_addresses_leave_a_hint() {
+fn i85_translated_addresses_leave_a_hint() {
     // A translator that keeps no state, and so does not restore what errors quote.
     let mut topology = Topology::path(3);
     let rules = "add table ip t\n\
@@ -388,7 +390,7 @@ fn labelled(net: &Net) -> Responder {
 }
 
 #[test]
-fn i88_labels_and_short_quotes_are_read() {
+fn labels_and_short_quotes_are_read() {
     let Some(net) = net("mpls", Topology::stub()) else { return };
     let _responder = labelled(&net);
     for way in &WAYS[..3] {
@@ -407,6 +409,48 @@ fn i88_labels_and_short_quotes_are_read() {
                 }
             }
             assert!(result.to_string().contains("[MPLS 16001 tc 5 ttl 3]"), "{result}");
+        }
+    }
+}
+
+#[test]
+fn i86_i88_i89_i90_i92_i94_broken_extensions_cost_a_hop_nothing_but_themselves() {
+    let Some(net) = net("broken", Topology::stub()) else { return };
+    let broken = [
+        (Broken::No, true),
+        (Broken::LengthZero, false),
+        (Broken::OldStyle, true),
+        (Broken::LengthBeyond, false),
+        (Broken::Version, false),
+        (Broken::Checksum, false),
+        (Broken::ObjectZero, false),
+        (Broken::ObjectShort, false),
+        (Broken::ObjectOdd, false),
+        (Broken::ObjectBeyond, false),
+        (Broken::Cut, false),
+    ];
+    for (broken, read) in broken {
+        let _responder = Responder::packets(&net.far, move |incoming| {
+            let kind = if incoming.ip.source.is_ipv4() { 11 } else { 3 };
+            let error = IcmpError::about(incoming.packet, kind, 0);
+            error.object(mpls(77, 0, 1)).broken(broken).answers()
+        });
+        for way in &WAYS[..3] {
+            for (v6, target) in [(false, "203.0.113.9"), (true, "2001:db8::99")] {
+                let config = TraceConfig { max_hops: 2, ..config(*way) };
+                let result = trace(&net.client, config, target.parse().unwrap());
+                assert_eq!(answers(&result).count(), 6, "{broken:?} {way:?} {result}");
+                // IPv6 never had the form of before RFC 4884.
+                let read = read && !(v6 && broken == Broken::OldStyle);
+                for (_, answer) in answers(&result) {
+                    assert_eq!(
+                        answer.mpls.len(),
+                        usize::from(read),
+                        "{broken:?} {way:?} {answer:?}"
+                    );
+                    assert_eq!(answer.extensions, [], "{broken:?} {way:?}");
+                }
+            }
         }
     }
 }
@@ -454,7 +498,7 @@ fn a_service_that_answers_in_udp_is_the_target() {
 }
 
 #[test]
-fn errors_about_packets_that_were_never_sent_find_nobody() {
+fn i5_errors_about_packets_that_were_never_sent_find_nobody() {
     let Some(net) = net("forged", Topology::stub()) else { return };
     // The right answer, and before it one whose hash is wrong.
     let _responder = Responder::packets(&net.far, |incoming| {
@@ -501,12 +545,12 @@ fn i56_a_router_that_finds_no_neighbour_refuses_for_the_target() {
 #[test]
 fn options_leave_as_they_were_asked_for() {
     let Some(net) = net("options", Topology::path(1)) else { return };
-    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::new(Mutex::new(Vec::new()));
     for (v6, target) in [(false, net.target[0]), (true, net.target[1])] {
         for way in WAYS {
-            let kept = std::sync::Arc::clone(&seen);
+            let kept = Arc::clone(&seen);
             kept.lock().unwrap().clear();
-            let capture = netsonde_lab::Capture::start_with(&net.near, move |seen| {
+            let capture = Capture::start_with(&net.near, move |seen| {
                 if seen.outgoing
                     && let Some(packet) = packet::packet_of(seen.bytes)
                 {
@@ -629,6 +673,43 @@ fn waiting_costs_next_to_nothing() {
             assert!(ticks < 15, "{way:?}: {ticks} ticks of 10 ms in 1.4 s");
         }
     });
+}
+
+#[test]
+fn on_the_wire_all_packets_of_a_flow_look_alike() {
+    let Some(net) = net("wire", Topology::path(2)) else { return };
+    for way in WAYS {
+        for (v6, target) in [(false, net.target[0]), (true, net.target[1])] {
+            let kept = Arc::new(Mutex::new(Vec::new()));
+            let keep = Arc::clone(&kept);
+            let capture = Capture::start_with(&net.near, move |seen| {
+                let packet = packet::packet_of(seen.bytes).filter(|_| seen.outgoing);
+                keep.lock().unwrap().extend(packet.map(<[u8]>::to_vec));
+            });
+            let result = trace(&net.client, TraceConfig { flows: 4, ..config(way) }, target);
+            assert!(result.verdict.is_pass(), "{way:?} {result}");
+            capture.settle();
+            _ = capture.end();
+            let sent = std::mem::take(&mut *kept.lock().unwrap());
+            // What routers hash on: class, flow label, addresses, and the first four bytes behind the header.
+            let mut flows = BTreeMap::new();
+            for packet in sent {
+                let ip = packet::Ip::parse(&packet).unwrap();
+                let transport = &packet[ip.header..];
+                // The kernel resets what was accepted, and has business of its own with multicast.
+                let reset = way.0 == TraceMethod::Tcp && transport[13] != 2;
+                if reset || ip.destination != target {
+                    continue;
+                }
+                let mut key = if v6 { packet[..4].to_vec() } else { vec![packet[1]] };
+                key.extend(&packet[if v6 { 8..40 } else { 12..20 }]);
+                key.extend(&transport[..4]);
+                *flows.entry(key).or_insert(0) += 1;
+            }
+            assert_eq!(flows.len(), 4, "{way:?} {flows:x?}");
+            assert!(flows.values().all(|count| *count >= 9), "{way:?} {flows:x?}");
+        }
+    }
 }
 
 #[test]

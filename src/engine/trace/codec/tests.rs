@@ -228,7 +228,7 @@ fn an_error_is_about_the_query_that_it_quotes() {
 }
 
 #[test]
-fn a_rewritten_source_is_told_and_matched_by_the_payload_alone() {
+fn i84_i85_a_rewritten_source_is_told_and_matched_by_the_payload_alone() {
     let nat: IpAddr = "198.51.100.1".parse().unwrap();
     for method in METHODS {
         let codec = codec(method, false, None);
@@ -265,7 +265,7 @@ fn a_checksum_that_nobody_has_computed_yet_is_no_sign_of_rewriting() {
 }
 
 #[test]
-fn what_was_never_sent_is_not_believed() {
+fn i77_what_was_never_sent_is_not_believed() {
     for (method, v6) in METHODS.into_iter().flat_map(|method| [(method, false), (method, true)]) {
         let codec = codec(method, v6, None);
         let (transport, _) = sent(&codec, &query(&codec, 1, 5));

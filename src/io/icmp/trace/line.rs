@@ -176,9 +176,10 @@ impl Line {
                     entry(Entry::Stamp(query, stamp));
                 }
             } else if let Some(error) = message.error() {
-                queued.error = true;
-                // A local one, such as a packet that is too long, is told by the call as well.
+                // A local one, such as a packet that is too long, is told by the call as well, and held against
+                // nobody else.
                 if matches!(error.origin, ExtendedError::ICMP | ExtendedError::ICMPV6) {
+                    queued.error = true;
                     entry(Entry::Error(&message, &error));
                 }
             }

@@ -28,6 +28,9 @@ const TURNS: usize = 16;
 /// How often a send is tried again because the socket reported an error that belongs to another packet.
 const FOREIGN_ERRORS: usize = 16;
 
+/// The same where the queue no longer says so.
+const UNEXPLAINED_ERRORS: usize = 4;
+
 /// Bytes that are kept of an entry of an error queue: the header, the number, the hash.
 const QUOTED: usize = 64;
 
@@ -183,7 +186,7 @@ impl Run {
             let sent_as = self.state.codec.emit(&query, &mut packet);
             let leaving = Leaving { ttl: query.ttl, by: self.interface };
             let place = self.sockets.sender(query.flow);
-            let mut foreign = 0;
+            let (mut foreign, mut unexplained) = (0, 0);
             loop {
                 let Some(line) = self.sockets.lines.get_mut(place) else { return };
                 let before = clock_pair();
@@ -203,10 +206,12 @@ impl Run {
                     }
                     // The error may be another packet's, which the socket has kept for the next caller.
                     _ if foreign < FOREIGN_ERRORS
-                        && (self.state.take_queue(&mut self.sockets, place, &mut self.queue).1
-                            || foreign == 0 && may_be_foreign(&error)) =>
+                        && self.state.take_queue(&mut self.sockets, place, &mut self.queue).1 =>
                     {
                         foreign += 1;
+                    }
+                    _ if unexplained < UNEXPLAINED_ERRORS && may_be_foreign(&error) => {
+                        unexplained += 1;
                     }
                     _ => {
                         let number = error.raw_os_error();

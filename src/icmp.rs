@@ -3,6 +3,8 @@
 //! Configurations, reports, statistics and expectations are plain data and always compiled; the
 //! engine and the prober are behind the feature `icmp`.
 
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+mod calibrate;
 mod config;
 mod describe;
 #[cfg(all(feature = "icmp", target_os = "linux"))]
@@ -15,6 +17,11 @@ mod report;
 mod stats;
 pub mod trace;
 
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+pub use calibrate::{
+    CalibrateConfig, CalibrateError, Calibration, CalibrationRow, CalibrationSpread, Reference,
+    ReferenceChoice, calibrate,
+};
 pub use config::{DontFragment, EchoOptions, IcmpConfig, IcmpLimits, Payload};
 #[cfg(all(feature = "icmp", target_os = "linux"))]
 pub use engine::{EngineConfig, EngineStats, IcmpEngine, SocketChoice, Stamps};

@@ -1,6 +1,7 @@
 //! ICMP on real sockets.
 
 mod arrival;
+pub(crate) mod calibrate;
 mod port;
 pub(crate) mod probe;
 mod socket;

@@ -16,6 +16,7 @@ use crate::progress::Progress;
 use crate::style::Style;
 
 mod args;
+mod calibrate;
 mod config;
 mod demo;
 mod job;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<Status, Stop> {
     match command {
         Command::Probe(command) => probe(Job::new(*command, io::stdin().lock())?),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

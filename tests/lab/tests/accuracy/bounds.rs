@@ -145,9 +145,8 @@ fn a15_the_scripted_fates_of_100000_packets_are_reported_one_by_one() {
                 stats.late, stats.reordered
             );
             let off = stats.reordered.abs_diff(reordered as u64);
-            // The capture's stamp of leaving and the mark before the call differ by microseconds, in
-            // which two answers may change places.
-            if off * 1000 > stats.reordered {
+            // Readings of the clock are some ten nanoseconds wide, in which two answers may change places.
+            if off > 2 {
                 return Err(format!("{} reordered, {reordered} by the capture", stats.reordered));
             }
             Ok(())

@@ -65,7 +65,9 @@ pub(crate) fn raw() -> IcmpEngine {
 /// So many packets, each of which is in the report.
 pub(crate) fn config(count: u32, interval: Duration, reply_timeout: Duration) -> IcmpConfig {
     let limits = IcmpLimits { records: count as usize, ..IcmpLimits::default() };
-    IcmpConfig { count, interval, reply_timeout, limits, ..IcmpConfig::default() }
+    // A plan that a busy machine does not keep to is put off, and the train takes longer.
+    let timeout = Some(ms(60_000));
+    IcmpConfig { timeout, count, interval, reply_timeout, limits, ..IcmpConfig::default() }
 }
 
 /// All of them as fast as they can be made: no time lies between any two.

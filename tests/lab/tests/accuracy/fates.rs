@@ -36,7 +36,9 @@ fn a16_nothing_is_lost_that_was_answered_with_10000_in_flight() {
         }
         let last = echoes[9_999].sent.duration_since(echoes[0].sent).unwrap();
         let first = echoes.iter().filter_map(|echo| echo.rtt).min().unwrap();
-        println!("A-16 run {run}, {target}: sent within {last:.0?}, first answer after {first:.0?}");
+        println!(
+            "A-16 run {run}, {target}: sent within {last:.0?}, first answer after {first:.0?}"
+        );
     }
     println!(
         "A-16 {RUNS} runs of 10,000 at once: {answered} answered, {lost} lost, of which the capture has \
@@ -73,6 +75,12 @@ fn a17_what_the_system_did_not_take_is_not_lost() {
             for result in both(&net, socket, config) {
                 let unsent = EchoFate::NotSent { errno, mtu: None };
                 let target = result.report.address.unwrap();
+                if socket == SocketChoice::Datagram && target.is_ipv6() {
+                    // The one hole: there Linux says that it has sent what it has not (docs/design.md,
+                    // "Why does IPv6 over a datagram socket not know local drops?").
+                    assert_eq!(fates(&result), ["lost"], "{what}");
+                    continue;
+                }
                 assert!(result.report.packets.iter().all(|p| p.fate == unsent), "{what} {result}");
                 let stats = result.report.stats.as_ref().unwrap();
                 assert_eq!((stats.not_sent, stats.sent, stats.loss), (20, 0, None), "{what}");

@@ -50,7 +50,7 @@ fn help_has_examples_and_the_exit_status() {
     for word in ["tcp", "tls", "script", "demo", "completions", "Exit status:"] {
         assert!(whole.out.contains(word), "{word}");
     }
-    for command in ["tcp", "tls", "script", "demo"] {
+    for command in ["tcp", "tls", "script", "calibrate", "demo"] {
         let run = sonde(&[command, "--help"]).ended(0);
         for word in ["Examples:", &format!("sonde {command} "), "Exit status:"] {
             assert!(run.out.contains(word), "{command}: {word}");

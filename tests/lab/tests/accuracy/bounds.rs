@@ -81,12 +81,10 @@ fn members(set: &Set) -> BTreeSet<u64> {
     (0..u64::from(COUNT)).filter(|number| set.contains(*number)).collect()
 }
 
-/// Sends all of them in one family, at so many a second.
-fn train(net: &Net, target: IpAddr, count: u32, per_second: u32) -> Ran {
-    let interval = Duration::from_secs(1) / per_second;
-    let config = IcmpConfig { linger: 3 * WAIT, ..config(count, interval, WAIT) };
+/// Sends some packets in one family, at so many a second.
+fn train(net: &Net, target: IpAddr, config: &IcmpConfig) -> Ran {
     let dropped = softnet_dropped();
-    let (mut results, marks) = send(net, vec![Train::new(&raw(), &config, target)]);
+    let (mut results, marks) = send(net, vec![Train::new(&raw(), config, target)]);
     let health = net.line().health();
     let lost = softnet_dropped() - dropped + health.lost();
     Ran { result: results.remove(0), marks, lost }
@@ -111,7 +109,9 @@ fn a15_the_scripted_fates_of_100000_packets_are_reported_one_by_one() {
                 return Ok(());
             };
             let target = net.target[family];
-            let Ran { result, marks, lost } = train(&net, target, COUNT, 20_000);
+            let linger = 3 * WAIT;
+            let config = IcmpConfig { linger, ..config(COUNT, us(50), WAIT) };
+            let Ran { result, marks, lost } = train(&net, target, &config);
             if lost > 0 {
                 return Err(format!("the machine has lost {lost} frames"));
             }
@@ -181,7 +181,8 @@ fn a11_the_bounds_of_100000_results_are_honest() {
         {
             let _hogs = is_busy.then(|| Hogs::start(4));
             for target in net.target {
-                let ran = train(&net, target, count, per_second);
+                let interval = Duration::from_secs(1) / per_second;
+                let ran = train(&net, target, &config(count, interval, ms(5000)));
                 if ran.lost > 0 {
                     return Err(format!("the machine has lost {} frames", ran.lost));
                 }

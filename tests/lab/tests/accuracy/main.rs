@@ -13,6 +13,7 @@
 )]
 
 mod bounds;
+mod calibrate;
 mod common;
 mod fates;
 mod peers;

@@ -94,23 +94,26 @@ fn a14_packets_leave_when_they_are_due() {
         let packets = results[0].report.packets.iter();
         let late = Spread::of(packets.map(|packet| packet.sent_ns.unwrap() - packet.planned_ns));
         println!("A-14 sent after planned, {target}: {late}; a thread that sleeps: {machine}");
-        (late.at(990), machine.at(990))
+        (late, machine)
     };
     for target in net.target {
+        let mut held_up = Vec::new();
         gate("A-14", || {
             let (ours, machine) = measure(target);
-            if ours <= MOST {
+            if ours.at(990) <= MOST {
                 return Ok(());
             }
-            // Where a thread that only sleeps is late by more than the goal allows, others have the
-            // processors, and nobody can send in time. Then at least nothing comes on top.
-            if machine > MOST && ours <= machine + MOST {
-                println!(
-                    "A-14 {target}: no measurement, the machine itself is late by {machine:.0} us"
-                );
+            if machine.at(990) > MOST {
+                held_up.push(ours.at(500));
+            }
+            // A thread that only sleeps is as late: others have the processors, and nobody can send in
+            // time. That is no measurement. What can be said even then is that the middle one was in
+            // time, which a timer of milliseconds would not be.
+            if held_up.len() == 3 && held_up.iter().all(|p50| *p50 <= MOST) {
+                println!("A-14 {target}: no measurement: the machine itself is late");
                 return Ok(());
             }
-            Err(format!("{ours:.0} us, a thread that sleeps {machine:.0} us"))
+            Err(format!("{ours}; a thread that sleeps {machine}"))
         });
     }
 }

@@ -27,13 +27,11 @@ pub(crate) fn run(args: &CalibrateArgs) -> Result<Status, Stop> {
         load: args.load,
     };
     let found = block_on(calibrate(&config))?.map_err(|error| Stop::Message(explain(&error)))?;
-    let mut out = io::stdout().lock();
-    match args.format {
-        Form::Text => writeln!(out, "{found}")?,
-        Form::Json => {
-            writeln!(out, "{}", serde_json::to_string_pretty(&found).map_err(io::Error::from)?)?
-        }
-    }
+    let text = match args.format {
+        Form::Text => found.to_string(),
+        Form::Json => serde_json::to_string_pretty(&found).map_err(io::Error::from)?,
+    };
+    writeln!(io::stdout().lock(), "{text}")?;
     Ok(Status::Pass)
 }
 

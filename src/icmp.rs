@@ -3,6 +3,8 @@
 //! Configurations, reports, statistics and expectations are plain data and always compiled; the
 //! engine and the prober are behind the feature `icmp`.
 
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+mod calibrate;
 mod capabilities;
 mod config;
 mod describe;
@@ -18,6 +20,11 @@ mod stats;
 mod sweep;
 pub mod trace;
 
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+pub use calibrate::{
+    CalibrateConfig, CalibrateError, Calibration, CalibrationRow, CalibrationSpread, Reference,
+    ReferenceChoice, calibrate,
+};
 pub use capabilities::{Capabilities, Capability, FamilyCapabilities, InterfaceStamps};
 pub use config::{DontFragment, EchoOptions, IcmpConfig, IcmpLimits, Payload, SocketChoice};
 #[cfg(all(feature = "icmp", target_os = "linux"))]

@@ -1,6 +1,7 @@
 //! ICMP on real sockets.
 
 mod arrival;
+pub(crate) mod calibrate;
 pub(crate) mod detect;
 pub(crate) mod fleet;
 mod judge;

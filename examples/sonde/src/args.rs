@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use netsonde::icmp::SocketChoice;
 use netsonde::script::Dialogue;
 use netsonde::tls::TlsVersion;
-use netsonde::{Common, ConnectTo, FailureKind, Name};
+use netsonde::{Common, ConnectTo, FailureKind, Host, Name};
 
 use crate::style::ColorChoice;
 
@@ -48,6 +48,13 @@ pub(crate) enum Command {
     #[command(mut_arg("concurrency", |names| names
         .help("How many names may be resolved at once")))]
     Ping(Box<PingArgs>),
+    /// Measure how far round-trip times are off on this machine
+    ///
+    /// Asks a host for echoes with kernel stamps, with stamps at reception only and with none, one after
+    /// the other and many at once, and holds what is reported against a packet capture of the same
+    /// packets. Without CAP_NET_RAW against what stamps the kernel allows.
+    #[command(after_help = CALIBRATE_HELP)]
+    Calibrate(CalibrateArgs),
     /// Start local targets, good and broken ones, probe them all and explain what is seen
     #[command(after_help = DEMO_HELP)]
     Demo(DemoArgs),
@@ -245,6 +252,49 @@ pub(crate) struct ScriptArgs {
     pub(crate) dialing: DialingArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CalibrateArgs {
+    /// Who is asked; this host itself unless given
+    #[arg(value_name = "HOST", default_value = "127.0.0.1")]
+    pub(crate) host: Host,
+    /// Packets of each row
+    #[arg(short, long, value_name = "N", default_value = "200", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) count: u32,
+    /// From one packet to the next when idle
+    #[arg(short, long, value_name = "DURATION", default_value = "5ms", value_parser = duration)]
+    pub(crate) interval: Duration,
+    /// Packets sent at once for the rows under load; 0 for no such rows
+    #[arg(long, value_name = "N", default_value = "500", value_parser = clap::value_parser!(u32).range(..=10_000))]
+    pub(crate) load: u32,
+    /// What kind of socket to use
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = SocketKind::Auto)]
+    pub(crate) socket: SocketKind,
+    /// What measured times are held against
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = AgainstKind::Auto)]
+    pub(crate) against: AgainstKind,
+    /// How the figures are written
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    pub(crate) format: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AgainstKind {
+    /// A capture where that is allowed, else stamps
+    Auto,
+    /// A packet capture: needs CAP_NET_RAW
+    Capture,
+    /// The kernel's own stamps
+    Stamps,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// For people
+    Text,
+    /// One object, times in nanoseconds
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -555,6 +605,21 @@ Ready dialogues:
         names(Dialogue::all())
     )
 }
+
+const CALIBRATE_HELP: &str = "\
+Examples:
+  sonde calibrate
+  sonde calibrate ::1 --load 2000
+  sonde calibrate router1 -c 1000 -i 10ms --format json
+
+How to read it:
+  error        how far reported times are off
+  uncertainty  what the results themselves say
+  within       the share of results whose error lies within their uncertainty
+
+Exit status:
+  0  there are figures
+  2  there are none: nothing was answered, or no socket is allowed; also wrong usage";
 
 const DEMO_HELP: &str = "\
 Needs no network, no rights and no other program.

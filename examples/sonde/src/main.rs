@@ -16,6 +16,7 @@ use crate::progress::Progress;
 use crate::style::Style;
 
 mod args;
+mod calibrate;
 mod config;
 mod demo;
 mod doctor;
@@ -51,6 +52,7 @@ fn dispatch(command: Command) -> Result<Status, Stop> {
     match command {
         Command::Probe(command) => probe(Job::new(*command, io::stdin().lock())?),
         Command::Ping(args) => ping::run(&args, io::stdin().lock()),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {

@@ -93,6 +93,7 @@ impl Departure {
 pub(crate) struct Measured {
     pub(crate) rtt: NetworkTime,
     pub(crate) elapsed_ns: u64,
+    pub(crate) arrival_ns: u64,
     pub(crate) clock_step: bool,
 }
 
@@ -203,6 +204,7 @@ pub(crate) fn measure(departure: &Departure, received: &Received) -> Measured {
     Measured {
         rtt: NetworkTime::new(time(value), time(uncertainty), source),
         elapsed_ns: unsigned(elapsed),
+        arrival_ns: unsigned(arrived.unwrap_or(elapsed)),
         clock_step: stepped,
     }
 }
@@ -238,6 +240,14 @@ mod tests {
     fn shown(departure: &Departure, received: &Received) -> (u64, u64, StampSource, bool) {
         let Measured { rtt, clock_step, .. } = measure(departure, received);
         (rtt.ns / 1000, rtt.uncertainty_ns / 1000, rtt.source, clock_step)
+    }
+
+    #[test]
+    fn a_packet_that_left_later_than_others_of_its_batch_arrives_by_as_much_later() {
+        let (departure, mut received) = exchange(1_000, 9_000);
+        assert_eq!(measure(&departure, &received).arrival_ns, 1_000_000);
+        received.stamp = None;
+        assert_eq!(measure(&departure, &received).arrival_ns, 9_000_000);
     }
 
     #[test]

@@ -675,6 +675,7 @@ impl EchoEngine {
             let measured = measure(departure, received);
             answer.rtt = measured.rtt;
             answer.elapsed_ns = measured.elapsed_ns;
+            answer.arrival_ns = measured.arrival_ns;
             answer.clock_step = measured.clock_step;
         }
         answer

@@ -228,7 +228,7 @@ impl Port {
             let count = match self.socket.receive(batch) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    core.run = 0;
+                    self.end_run(core);
                     return true;
                 }
                 Err(_) => {
@@ -242,13 +242,8 @@ impl Port {
             core.stats.received += count as u64;
             for message in batch.messages() {
                 if let Some(dropped) = message.overflow() {
-                    let new = dropped.wrapping_sub(core.overflow);
                     let full = self.socket.can_overflow(core.run + count, core.largest);
-                    if full && new > 0 && new < u32::MAX / 2 {
-                        core.stats.dropped_here += u64::from(new);
-                        core.engine.overflowed(new.into(), now.mono);
-                    }
-                    core.overflow = dropped;
+                    core.count_drops(dropped, full, now.mono);
                 }
                 match arrival::of_packet(&self.socket, &message) {
                     Ok(arrival) => {
@@ -260,11 +255,22 @@ impl Port {
             }
             core.run += count;
             if count < batch.capacity() {
-                core.run = 0;
+                self.end_run(core);
                 return true;
             }
         }
         false
+    }
+
+    /// The receive queue is empty. If it may have been full, what did not fit was dropped behind the last
+    /// packet that has told the counter, and the next one comes too late to tell, or never.
+    fn end_run(&self, core: &mut Core) {
+        if self.socket.can_overflow(core.run, core.largest)
+            && let Some(dropped) = self.socket.dropped()
+        {
+            core.count_drops(dropped, true, crate::io::time::now());
+        }
+        core.run = 0;
     }
 
     fn poll_drive(self: &Arc<Self>, driver: &mut Driver, cx: &mut Context<'_>) -> Poll<()> {
@@ -311,6 +317,20 @@ fn received(now: Reading, stamp: Option<Stamp>) -> Received {
 }
 
 impl Core {
+    /// So many packets were dropped since the socket was opened; `full` if for want of room.
+    fn count_drops(&mut self, dropped: u32, full: bool, now: Instant) {
+        let new = dropped.wrapping_sub(self.overflow);
+        // A packet that was queued before the counter was last looked at tells an older state.
+        if new == 0 || new > u32::MAX / 2 {
+            return;
+        }
+        self.overflow = dropped;
+        if full {
+            self.stats.dropped_here += u64::from(new);
+            self.engine.overflowed(new.into(), now);
+        }
+    }
+
     /// The packet that the kernel has numbered so.
     fn slot_of_number(&mut self, number: u32) -> Option<u32> {
         let place = number.wrapping_sub(self.first_number) as usize;

@@ -115,6 +115,11 @@ impl IcmpSocket {
         packets.saturating_mul(most) >= self.receive_buffer
     }
 
+    /// How many packets it has dropped so far.
+    pub(in crate::io) fn dropped(&self) -> Option<u32> {
+        sys::dropped(&self.socket)
+    }
+
     pub(in crate::io) fn stamps_sends(&self) -> bool {
         self.send_stamps
     }

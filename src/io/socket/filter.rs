@@ -86,6 +86,22 @@ pub(in crate::io) fn nothing() -> [SockFilter; 1] {
     [SockFilter::new(RET, 0, 0, 0)]
 }
 
+/// For a packet socket: whatever is ICMP or ICMPv6. Packets begin with their IP header.
+pub(in crate::io) fn icmp() -> Vec<SockFilter> {
+    let mut program = Program::default();
+    program.then(LDB_ABS, 0);
+    program.then(AND, 0xf0);
+    program.check(0x60, To::Error, To::Next);
+    program.check(0x40, To::Next, To::No);
+    program.then(LDB_ABS, 9);
+    program.check(1, To::Yes, To::No);
+    // Not errors here, but IPv6.
+    program.errors_from_here();
+    program.then(LDB_ABS, 6);
+    program.check(58, To::Yes, To::No);
+    program.finish()
+}
+
 /// For a raw ICMP or ICMPv6 socket: echo replies whose identifier is ours, and errors about echo requests
 /// whose identifier is. Ours are those that are `base` under `mask`. A packet too short to tell is not
 /// let through.
@@ -224,6 +240,18 @@ mod tests {
         let _ = far.send(packet);
         let mut buffer = [0; 2048];
         near.read(&mut buffer).is_ok_and(|len| len == packet.len())
+    }
+
+    #[test]
+    fn a_capture_sees_icmp_of_both_families_and_nothing_else() {
+        let packet = |first: u8, v4: u8, v6: u8| {
+            let mut packet = [0; 40];
+            (packet[0], packet[9], packet[6]) = (first, v4, v6);
+            lets(&icmp(), &packet)
+        };
+        assert!(packet(0x45, 1, 0) && packet(0x4f, 1, 0) && packet(0x60, 0, 58));
+        assert!(!packet(0x45, 6, 58) && !packet(0x60, 1, 6) && !packet(0x00, 1, 58));
+        assert!(!lets(&icmp(), &[0x45]));
     }
 
     fn reply(v6: bool, kind: u8, id: u16) -> Vec<u8> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use netsonde::ProbeResult;
 use netsonde_support::{Connection, Server};
 
+mod calibrate;
 mod demo;
 mod doctor;
 mod formats;

@@ -51,7 +51,7 @@ fn help_has_examples_and_the_exit_status() {
     for word in ["tcp", "tls", "script", "demo", "doctor", "completions", "Exit status:"] {
         assert!(whole.out.contains(word), "{word}");
     }
-    for command in ["tcp", "tls", "ping", "trace", "mtu", "script", "demo", "doctor"] {
+    for command in ["tcp", "tls", "ping", "trace", "mtu", "script", "calibrate", "demo", "doctor"] {
         let run = sonde(&[command, "--help"]).ended(0);
         for word in ["Examples:", &format!("sonde {command} "), "Exit status:"] {
             assert!(run.out.contains(word), "{command}: {word}");

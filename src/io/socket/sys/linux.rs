@@ -182,10 +182,36 @@ pub(in crate::io) fn stamp(socket: &impl AsFd, sends: bool, receives: bool) -> i
     set_int(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags)
 }
 
+/// `SCM_TSTAMP_SCHED` of linux/errqueue.h: stamped before it is queued for the device.
+#[cfg(feature = "icmp")]
+pub(in crate::io) const SCM_TSTAMP_SCHED: u32 = 1;
+
+/// Has the kernel stamp what is sent twice, when it is scheduled and when it is handed to the device.
+#[cfg(feature = "icmp")]
+pub(in crate::io) fn stamp_twice(socket: &impl AsFd) -> io::Result<()> {
+    const TX_SOFTWARE: c_int = 1 << 1;
+    const SOFTWARE: c_int = 1 << 4;
+    const OPT_ID: c_int = 1 << 7;
+    const TX_SCHED: c_int = 1 << 8;
+    const OPT_TSONLY: c_int = 1 << 11;
+    let flags = TX_SOFTWARE | TX_SCHED | SOFTWARE | OPT_ID | OPT_TSONLY;
+    set_int(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags)
+}
+
 /// Has the kernel say with each packet how many it has dropped (`SO_RXQ_OVFL`, socket(7)).
 #[cfg(feature = "icmp")]
 pub(in crate::io) fn report_overflow(socket: &impl AsFd) -> io::Result<()> {
     set_flag(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, true)
+}
+
+/// How many packets the socket has dropped (`SO_MEMINFO`, `SK_MEMINFO_DROPS` of linux/sock_diag.h): what
+/// [`report_overflow`] has the next packet tell, without one.
+#[cfg(feature = "icmp")]
+pub(in crate::io) fn dropped(socket: &impl AsFd) -> Option<u32> {
+    const DROPS: usize = 8;
+    let mut buf = [0; 4 * (DROPS + 1)];
+    let value = getsockopt(socket, libc::SOL_SOCKET, libc::SO_MEMINFO, &mut buf).ok()?;
+    Some(u32::from_ne_bytes(cmsg::array(value, 4 * DROPS)?))
 }
 
 /// Has the kernel say the time to live and the type of service of what comes in (ip(7), ipv6(7)).

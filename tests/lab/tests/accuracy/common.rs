@@ -151,6 +151,21 @@ pub(crate) fn echoes(marks: &Marks, target: IpAddr) -> Vec<Echo> {
     echoes
 }
 
+/// How many were under way at one moment at most, by the capture.
+pub(crate) fn in_flight(marks: &Marks, target: IpAddr) -> usize {
+    let mut events = Vec::new();
+    for echo in echoes(marks, target) {
+        events.push((echo.sent, 1_i32));
+        events.extend(echo.rtt.map(|rtt| (echo.sent + rtt, -1)));
+    }
+    events.sort_unstable();
+    let running = events.iter().scan(0, |sum, (_, step)| {
+        *sum += step;
+        Some(*sum)
+    });
+    usize::try_from(running.max().unwrap_or(0)).unwrap()
+}
+
 /// What was reported of a packet, and what the capture says of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {

@@ -13,8 +13,9 @@ use crate::common::*;
 fn a16_nothing_is_lost_that_was_answered_with_10000_in_flight() {
     const RUNS: usize = 20;
     let _turn = turn();
-    let Some(net) = path("a16", ms(120)) else { return };
+    let Some(net) = path("a16", ms(450)) else { return };
     let (mut answered, mut lost, mut false_loss, mut here) = (0, 0, 0, 0);
+    let mut fewest = usize::MAX;
     for run in 0..RUNS {
         let target = net.target[run % 2];
         let train = Train::new(&raw(), &burst(10_000, ms(2000)), target);
@@ -34,17 +35,15 @@ fn a16_nothing_is_lost_that_was_answered_with_10000_in_flight() {
                 fate => panic!("{fate:?}"),
             }
         }
-        let last = echoes[9_999].sent.duration_since(echoes[0].sent).unwrap();
-        let first = echoes.iter().filter_map(|echo| echo.rtt).min().unwrap();
-        println!(
-            "A-16 run {run}, {target}: sent within {last:.0?}, first answer after {first:.0?}"
-        );
+        fewest = fewest.min(in_flight(&marks, target));
     }
     println!(
-        "A-16 {RUNS} runs of 10,000 at once: {answered} answered, {lost} lost, of which the capture has \
+        "A-16 {RUNS} runs of 10,000, {fewest} in flight or more: {answered} answered, {lost} lost, of which the capture has \
          seen replies to {false_loss}, {here} lost on this host"
     );
     assert_eq!((false_loss, here), (0, 0));
+    // The line may lose a few on a busy machine, and a few may be answered before the last one is sent.
+    assert!(fewest >= 9_000, "{fewest}");
     assert!(answered >= 199_000, "{answered}");
 }
 

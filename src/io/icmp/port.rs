@@ -206,6 +206,9 @@ impl Port {
                 let kind = (self.socket.mode(), self.socket.id());
                 arrival::take_queued(&mut core.engine, kind, &message, &received);
             }
+            if count < batch.capacity() {
+                break;
+            }
         }
         errors
     }
@@ -285,7 +288,11 @@ impl Port {
             // Stamps first: answers then find those of their requests.
             self.take_stamps(&mut core);
             let readable = self.socket.poll_readable(cx).is_ready();
-            let drained = !readable || self.take_packets(&mut core);
+            // Before anything is given up the socket itself is asked: after a stall the runtime may not
+            // have heard of what came in meanwhile.
+            let due = core.engine.poll_timeout();
+            let due = due.is_some_and(|due| due <= crate::io::time::now());
+            let drained = !(readable || due) || self.take_packets(&mut core);
             let now = crate::io::time::now();
             if drained {
                 // What came in time is heard by now.
@@ -301,7 +308,9 @@ impl Port {
             wake.into_iter().for_each(Waker::wake);
             let due = next.is_some_and(|due| driver.timer.poll_until(cx, due).is_ready());
             let queued = self.mode() == SocketMode::Datagram && driver.poll_queue(self, cx);
-            if !(readable || due || queued) {
+            // Asked again, so that the task is woken by what comes next.
+            let more = !drained || (readable && self.socket.poll_readable(cx).is_ready());
+            if !(more || due || queued) {
                 return Poll::Pending;
             }
         }

@@ -160,7 +160,10 @@ impl IcmpSocket {
     /// # Errors
     /// `WouldBlock` when that is nothing, and errors of the path that the socket reports this way.
     pub(in crate::io) fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, || sys::receive(&self.socket, batch, 0))
+        // Not by way of the runtime, which may not know yet that something has come.
+        let received = sys::receive(&self.socket, batch, 0);
+        self.heard(Interest::READABLE, &received, batch);
+        received
     }
 
     /// Receives what is on the error queue: send stamps and errors.
@@ -169,13 +172,21 @@ impl IcmpSocket {
     /// `WouldBlock` when that is nothing.
     pub(in crate::io) fn receive_errors(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
         let received = sys::receive(&self.socket, batch, libc::MSG_ERRQUEUE);
-        if received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-            // Lets the runtime wait for the next one.
-            let _ = self.socket.try_io(Interest::ERROR, || {
-                Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock))
-            });
-        }
+        self.heard(Interest::ERROR, &received, batch);
         received
+    }
+
+    /// Has the runtime wait for more if there is nothing left. Whatever has come since the call makes it
+    /// look again.
+    fn heard(&self, what: Interest, received: &io::Result<usize>, batch: &ReceiveBatch) {
+        let empty = match received {
+            Ok(count) => *count < batch.capacity(),
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        if empty {
+            let refuse = || Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock));
+            let _ = self.socket.try_io(what, refuse);
+        }
     }
 
     /// Adds an echo request to a batch; `payload` appends what is behind its header.

@@ -211,9 +211,8 @@ fn refusing(net: &Net, told: impl Fn(u32) -> u32 + Send + 'static) -> Responder 
 
 #[test]
 fn i52_i53_i54_figures_that_cannot_be_are_not_followed() {
-    /// What is told of a packet of this size.
-    type Lie = fn(u32) -> u32;
-    let lies: [(&str, Lie, Option<Implausible>); 4] = [
+    type Lie = (&'static str, fn(u32) -> u32, Option<Implausible>);
+    let lies: [Lie; 4] = [
         ("none", |_| 0, None),
         ("one", |_| 1, Some(Implausible::TooSmall)),
         ("as it is", |size| size, Some(Implausible::NotSmaller)),

@@ -28,8 +28,8 @@ use crate::resolve::Dialing;
 #[expect(clippy::exhaustive_structs, reason = "a configuration struct is its own builder")]
 pub struct IcmpConfig {
     /// How long the whole probe may take. Default: as long as the train takes, which is
-    /// `(count - 1) * interval + reply_timeout + linger`, and 5 s for resolving. A context may set
-    /// another.
+    /// `(count - 1) * interval + reply_timeout + linger`, a quarter of its intervals more for a plan that
+    /// slips on a busy host, and 5 s for resolving. A context may set another.
     #[serde(with = "crate::duration::optional")]
     pub timeout: Option<Duration>,
     /// Families, address policy, where to connect. There are no ports, and no handshakes to race:

@@ -74,7 +74,7 @@ struct Core {
     /// The largest payload that an answer may have.
     largest: u32,
     broadcast: bool,
-    /// Packets read since the receive queue was empty.
+    /// Packets, and entries of the error queue, read since both were empty.
     run: usize,
     /// Packets sent since anything was read.
     unheard: usize,
@@ -186,6 +186,8 @@ impl Port {
             if count == 0 {
                 break;
             }
+            // They take of the memory of the receive queue.
+            core.run += count;
             let now = clock_pair();
             let mut previous = None;
             for message in batch.messages() {
@@ -291,15 +293,20 @@ impl Port {
             // Before anything is given up the socket itself is asked: after a stall the runtime may not
             // have heard of what came in meanwhile.
             let due = core.engine.poll_timeout();
-            let due = due.is_some_and(|due| due <= crate::io::time::now());
-            let drained = !(readable || due) || self.take_packets(&mut core);
-            let now = crate::io::time::now();
+            let asked = crate::io::time::now();
+            let due = due.is_some_and(|due| due <= asked);
+            let drained = if readable || due {
+                self.take_packets(&mut core)
+            } else {
+                self.end_run(&mut core);
+                true
+            };
             if drained {
-                // What came in time is heard by now.
-                core.engine.handle_timeout(now);
-                core.heard = Some(now);
+                // What came in by then is heard.
+                core.engine.handle_timeout(asked);
+                core.heard = Some(asked);
             }
-            core.wake_sleepers(now);
+            core.wake_sleepers(asked);
             core.dispatch();
             let next = core.next_due();
             core.armed = next;

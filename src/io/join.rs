@@ -15,6 +15,7 @@ pub(in crate::io) async fn all<F: Future<Output = ()>>(futures: impl Iterator<It
 }
 
 /// Runs futures side by side in this one, at most `limit` at a time, until all have ended.
+#[cfg(all(feature = "icmp", target_os = "linux"))]
 pub(in crate::io) async fn bounded<F: Future<Output = ()>>(
     limit: usize,
     futures: impl Iterator<Item = F>,
@@ -40,6 +41,7 @@ pub(in crate::io) async fn bounded<F: Future<Output = ()>>(
 }
 
 #[cfg(test)]
+#[cfg(all(feature = "icmp", target_os = "linux"))]
 mod tests {
     use std::cell::{Cell, RefCell};
     use std::time::Duration;

@@ -32,11 +32,13 @@ impl<'a> Record<'a> {
     }
 
     /// A record that goes on from a clock and attempts that were kept.
+    #[cfg(all(feature = "icmp", target_os = "linux"))]
     pub(crate) fn resume(cx: &'a ProbeContext, clock: PhaseClock, attempts: Vec<Attempt>) -> Self {
         Record { cx, clock, attempts }
     }
 
     /// Its clock, to be kept.
+    #[cfg(all(feature = "icmp", target_os = "linux"))]
     pub(crate) fn into_clock(self) -> PhaseClock {
         self.clock
     }

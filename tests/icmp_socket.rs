@@ -1,5 +1,5 @@
 //! What a host lets a prober have, and what becomes of probes where it does not.
-#![cfg(all(feature = "icmp", target_os = "linux"))]
+#![cfg(all(feature = "icmp", feature = "tcp", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
 
 use netsonde::icmp::{

@@ -32,6 +32,7 @@ mod error;
 mod header;
 mod message;
 mod name;
+pub mod rdata;
 mod record;
 mod registry;
 
@@ -40,5 +41,6 @@ pub use error::{DnsError, DnsErrorKind};
 pub use header::{Flags, HEADER, Header};
 pub use message::{Message, Question, Questions, Records, Section};
 pub use name::{DnsName, Labels, MAX_LABEL, MAX_NAME, MAX_POINTERS, NameError, NameRef};
+pub use rdata::{RData, RecordBuf};
 pub use record::{DataReader, Record};
 pub use registry::{Class, Opcode, Rcode, RecordType, UnknownMnemonic};

@@ -3,6 +3,9 @@
 //! Configurations, reports, statistics and expectations are plain data and always compiled; the
 //! engine and the prober are behind the feature `icmp`.
 
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+mod calibrate;
+mod capabilities;
 mod config;
 mod describe;
 #[cfg(all(feature = "icmp", target_os = "linux"))]
@@ -17,9 +20,15 @@ mod stats;
 mod sweep;
 pub mod trace;
 
-pub use config::{DontFragment, EchoOptions, IcmpConfig, IcmpLimits, Payload};
 #[cfg(all(feature = "icmp", target_os = "linux"))]
-pub use engine::{EngineConfig, EngineStats, IcmpEngine, SocketChoice, Stamps};
+pub use calibrate::{
+    CalibrateConfig, CalibrateError, Calibration, CalibrationRow, CalibrationSpread, Reference,
+    ReferenceChoice, calibrate,
+};
+pub use capabilities::{Capabilities, Capability, FamilyCapabilities, InterfaceStamps};
+pub use config::{DontFragment, EchoOptions, IcmpConfig, IcmpLimits, Payload, SocketChoice};
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+pub use engine::{EngineConfig, EngineStats, IcmpEngine, Stamps};
 pub use expect::IcmpExpect;
 #[cfg(all(feature = "icmp", target_os = "linux"))]
 pub use prober::IcmpProber;

@@ -275,6 +275,19 @@ pub trait Resolve: fmt::Debug + Send + Sync {
         name: &'a Name,
         family: Family,
     ) -> BoxFuture<'a, Result<Resolved, ResolveError>>;
+
+    /// The name of an address, as the hops of a trace are asked for; `None` if it has none. A resolver
+    /// that does not say otherwise knows no names.
+    ///
+    /// Whatever comes back is what strangers say: it is shown with its control characters escaped, and
+    /// nothing is decided by it.
+    fn reverse<'a>(
+        &'a self,
+        address: IpAddr,
+    ) -> BoxFuture<'a, Result<Option<String>, ResolveError>> {
+        let _ = address;
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 /// A fixed table of names. What is not in it has no address.
@@ -320,6 +333,15 @@ impl Resolve for StaticResolver {
         let found = self.names.get(name).ok_or_else(ResolveError::no_such_name);
         let answer = found.map(|all| Resolved::new(all.iter().map(|ip| (*ip, 0).into()).collect()));
         Box::pin(std::future::ready(answer))
+    }
+
+    fn reverse<'a>(
+        &'a self,
+        address: IpAddr,
+    ) -> BoxFuture<'a, Result<Option<String>, ResolveError>> {
+        let found = self.names.iter().find(|(_, addresses)| addresses.contains(&address));
+        let name = found.map(|(name, _)| name.as_str().to_owned());
+        Box::pin(std::future::ready(Ok(name)))
     }
 }
 

@@ -2,13 +2,16 @@
 #![cfg(all(feature = "icmp", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use netsonde::icmp::{
-    EchoFate, EchoOptions, EngineConfig, IcmpConfig, IcmpEngine, IcmpProber, IcmpReport, Payload,
-    SocketChoice, SocketMode, Stamps,
+    EchoFate, EchoOptions, EngineConfig, IcmpConfig, IcmpEngine, IcmpLimits, IcmpProber,
+    IcmpReport, Payload, SocketChoice, SocketMode, Stamps,
 };
-use netsonde::{Phase, ProbeResult, Prober, StampSource};
+use netsonde::{
+    AddressPolicy, Dialing, Phase, ProbeContext, ProbeResult, Prober, StampSource, StaticResolver,
+};
 use netsonde_support::require_root;
 
 fn engine() -> IcmpEngine {
@@ -154,6 +157,46 @@ async fn i25_i26_i128_i129_what_an_address_may_be() {
     }
 }
 
+/// One name with a thousand addresses of loopback, most of them beyond every cap.
+fn thousand() -> ProbeContext {
+    let addresses = (0..1_000_u32).map(|number| Ipv4Addr::from(0x7f02_0001 + number).into());
+    let resolver = StaticResolver::new().with("many.test", addresses).unwrap();
+    ProbeContext::new().with_resolver(resolver)
+}
+
+#[tokio::test]
+async fn i132_of_a_thousand_addresses_the_first_by_policy_is_asked_and_the_list_is_bounded() {
+    if require_root().is_none() {
+        return;
+    }
+    let (cx, target) = (thousand(), "many.test".parse().unwrap());
+    // So many of them are asked.
+    for (addresses, asked) in [
+        (AddressPolicy::First, 1),
+        (AddressPolicy::HappyEyeballs, 1),
+        (AddressPolicy::Any, 1),
+        (AddressPolicy::All, 64),
+    ] {
+        let dialing = Dialing { addresses, ..Dialing::default() };
+        let config = IcmpConfig { dialing, ..IcmpConfig::default() };
+        let engine = engine();
+        let prober = IcmpProber::new(&engine, config).unwrap();
+        let result = prober.probe_with(&cx, &target).await;
+        assert!(result.verdict.is_pass(), "{result}");
+        assert_eq!(result.report.address, "127.2.0.1".parse().ok(), "{addresses:?}");
+        let resolution = result.report.resolution.as_ref().unwrap();
+        assert_eq!((resolution.addresses.len(), resolution.omitted), (64, 936), "{addresses:?}");
+        assert_eq!((result.attempts.len(), result.report.others.len()), (asked, asked - 1));
+        assert_eq!(engine.stats().sent, asked as u64, "{addresses:?}");
+    }
+    let limits = IcmpLimits { addresses: 3, ..IcmpLimits::default() };
+    let dialing = Dialing { addresses: AddressPolicy::All, ..Dialing::default() };
+    let config = IcmpConfig { dialing, limits, ..IcmpConfig::default() };
+    let result = IcmpProber::new(&engine(), config).unwrap().probe_with(&cx, &target).await;
+    assert_eq!(result.report.resolution.as_ref().unwrap().omitted, 997, "{result}");
+    assert_eq!(result.attempts.len(), 3, "{result}");
+}
+
 #[tokio::test]
 async fn i14_engines_side_by_side_see_only_their_own() {
     if require_root().is_none() {
@@ -187,7 +230,7 @@ async fn i124_ten_thousand_in_flight_are_all_answered() {
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..10_000_u32 {
         let prober = std::sync::Arc::clone(&prober);
-        let target = std::net::Ipv4Addr::from(0x7f01_0000 + number).to_string().parse().unwrap();
+        let target = Ipv4Addr::from(0x7f01_0000 + number).to_string().parse().unwrap();
         tasks.spawn(async move { prober.probe(&target).await });
     }
     let mut answered = 0;

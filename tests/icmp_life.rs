@@ -74,6 +74,57 @@ fn dropping_one_clone_harms_no_other() {
 }
 
 #[test]
+fn dropping_a_clone_under_way_harms_no_probe_of_another() {
+    silent("clone", async || {
+        let first = engine();
+        let other = first.clone();
+        let config = IcmpConfig { reply_timeout: Duration::from_millis(300), ..Default::default() };
+        let prober = IcmpProber::new(&first, config.clone()).unwrap();
+        let doomed = IcmpProber::new(&other, config).unwrap();
+        let (cx, to) = (ProbeContext::new(), target("10.9.0.2"));
+        let mut kept = pin!(prober.probe_with(&cx, &to));
+        let mut task = Context::from_waker(Waker::noop());
+        assert!(kept.as_mut().poll(&mut task).is_pending());
+        {
+            let mut dropped = pin!(doomed.probe_with(&cx, &to));
+            assert!(dropped.as_mut().poll(&mut task).is_pending());
+            assert_eq!(first.stats().waiting, 2);
+        }
+        drop((doomed, other));
+        assert_eq!(first.stats().waiting, 1);
+        let result = kept.await;
+        // It waits on until its own time is over, and is not cancelled.
+        assert_eq!(result.verdict.code(), Some("timeout"), "{result}");
+        // The socket is the same one, and still hears.
+        let result = prober.probe(&target("10.9.0.1")).await;
+        assert!(result.verdict.is_pass(), "{result}");
+        assert_eq!(first.stats().sent, 3);
+    });
+}
+
+#[test]
+fn equal_requests_at_the_same_time_are_each_answered() {
+    if require_root().is_none() {
+        return;
+    }
+    runtime().block_on(async {
+        let engine = engine();
+        let prober = std::sync::Arc::new(IcmpProber::new(&engine, IcmpConfig::default()).unwrap());
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..50 {
+            let prober = std::sync::Arc::clone(&prober);
+            tasks.spawn(async move { prober.probe(&target("127.0.0.1")).await });
+        }
+        while let Some(result) = tasks.join_next().await {
+            let result = result.unwrap();
+            assert!(result.verdict.is_pass(), "{result}");
+            assert_eq!(result.report.stats.unwrap().duplicates, 0);
+        }
+        assert_eq!((engine.stats().sent, engine.stats().strays.total()), (50, 0));
+    });
+}
+
+#[test]
 fn an_engine_outlives_its_runtime() {
     if require_root().is_none() {
         return;

@@ -28,8 +28,8 @@ use crate::resolve::Dialing;
 #[expect(clippy::exhaustive_structs, reason = "a configuration struct is its own builder")]
 pub struct IcmpConfig {
     /// How long the whole probe may take. Default: as long as the train takes, which is
-    /// `(count - 1) * interval + reply_timeout + linger`, and 5 s for resolving. A context may set
-    /// another.
+    /// `(count - 1) * interval + reply_timeout + linger`, a quarter of its intervals more for a plan that
+    /// slips on a busy host, and 5 s for resolving. A context may set another.
     #[serde(with = "crate::duration::optional")]
     pub timeout: Option<Duration>,
     /// Families, address policy, where to connect. There are no ports, and no handshakes to race:
@@ -70,6 +70,20 @@ impl Default for IcmpConfig {
             expect: IcmpExpect::default(),
         }
     }
+}
+
+/// What kind of socket is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SocketChoice {
+    /// Raw if that is allowed, else datagram; for each family by itself.
+    #[default]
+    Auto,
+    /// Raw (raw(7)): needs `CAP_NET_RAW`.
+    Raw,
+    /// Datagram (icmp(7)): needs a group within `net.ipv4.ping_group_range`. Traces by UDP need nothing.
+    Datagram,
 }
 
 /// What an echo request looks like and how it leaves.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::SocketChoice;
 use crate::Error;
 use crate::engine::echo::StrayCounts;
 use crate::io::icmp::Ports;
@@ -41,20 +42,6 @@ impl Default for EngineConfig {
             receive_buffer_bytes: 8 << 20,
         }
     }
-}
-
-/// What kind of socket echo requests are sent from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum SocketChoice {
-    /// Raw if that is allowed, else datagram; for each family by itself.
-    #[default]
-    Auto,
-    /// Raw (raw(7)): needs `CAP_NET_RAW`.
-    Raw,
-    /// Datagram (icmp(7)): needs a group within `net.ipv4.ping_group_range`.
-    Datagram,
 }
 
 /// Which stamps to ask the kernel for. Without them the marks of this process remain, and each result

@@ -185,6 +185,10 @@ pub struct EchoAnswer {
     /// From just before the request was handed to the system until this process had the answer, in
     /// nanoseconds of the monotonic clock: the network time and the delays of this host.
     pub elapsed_ns: u64,
+    /// From just before the request was handed to the system until the answer arrived at this host, in
+    /// nanoseconds of the monotonic clock: with the offset of the sending, when it arrived. Packets that
+    /// are handed over together leave one after the other, so this is more than the round trip.
+    pub arrival_ns: u64,
     /// Time to live or hop limit that was left.
     pub ttl: Option<u8>,
     /// Type of service or traffic class: DSCP and ECN.
@@ -207,6 +211,7 @@ impl EchoAnswer {
             from,
             rtt,
             elapsed_ns,
+            arrival_ns: rtt.ns,
             ttl: None,
             tos: None,
             payload_bytes,

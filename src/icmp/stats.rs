@@ -100,7 +100,7 @@ impl EchoStats {
                 EchoFate::Answered(answer) => {
                     rtts.push(answer.rtt.ns);
                     if let Some(sent) = record.sent_ns {
-                        arrivals.push(sent.saturating_add(answer.rtt.ns));
+                        arrivals.push(sent.saturating_add(answer.arrival_ns));
                     }
                     burst = 0;
                 }

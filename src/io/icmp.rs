@@ -1,12 +1,16 @@
 //! ICMP on real sockets.
 
 mod arrival;
+pub(crate) mod calibrate;
+pub(crate) mod detect;
 pub(crate) mod fleet;
 mod judge;
+pub(crate) mod mtu;
 mod port;
 pub(crate) mod probe;
 mod socket;
 mod sweep;
+pub(crate) mod trace;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -84,7 +88,8 @@ impl Ports {
             SocketChoice::Auto => &[SocketMode::Raw, SocketMode::Datagram],
         };
         if stamps != Stamps::Off {
-            crate::io::socket::wait_for_stamps();
+            // Without stamps in time the results say so.
+            let _ = crate::io::socket::wait_for_stamps();
         }
         let mut refused = Vec::new();
         for mode in modes {
@@ -130,16 +135,12 @@ fn unavailable(refused: &[(SocketMode, io::Error)]) -> LocalFault {
 
 /// What was refused, and what would help.
 fn explain(mode: SocketMode, error: &io::Error) -> String {
-    let denied = error.kind() == io::ErrorKind::PermissionDenied;
-    match (mode, denied) {
-        (SocketMode::Raw, true) => format!(
-            "raw ICMP socket: {error} (give the program CAP_NET_RAW: setcap cap_net_raw+ep PROGRAM)"
-        ),
-        (SocketMode::Datagram, true) => format!(
-            "ICMP datagram socket: {error} (let its group use them: sysctl \
-             net.ipv4.ping_group_range=\"0 2147483647\")"
-        ),
-        (SocketMode::Raw, false) => format!("raw ICMP socket: {error}"),
-        (SocketMode::Datagram, false) => format!("ICMP datagram socket: {error}"),
+    let what = match mode {
+        SocketMode::Datagram => "ICMP datagram socket",
+        _ => "raw ICMP socket",
+    };
+    match detect::remedy(mode, error) {
+        Some(remedy) => format!("{what}: {error} (remedy: {remedy})"),
+        None => format!("{what}: {error}"),
     }
 }

@@ -44,8 +44,9 @@ pub(in crate::io) use packets::{BATCH, Controls, Message, ReceiveBatch, SendBatc
 pub(in crate::io) use stamps::wait_for_stamps;
 #[cfg(all(feature = "icmp", target_os = "linux"))]
 pub(in crate::io) use sys::{
-    MtuDiscovery, SCM_TS_OPT_ID, SCM_TSTAMP_SND, mtu, report_hops, report_overflow,
-    set_mtu_discovery, set_receive_buffer, stamp,
+    MtuDiscovery, SCM_TS_OPT_ID, SCM_TSTAMP_SCHED, SCM_TSTAMP_SND, device_stamping, device_stamps,
+    dropped, mtu, report_hops, report_overflow, set_mtu_discovery, set_receive_buffer, stamp,
+    stamp_twice,
 };
 
 /// Who is at the other end of a Unix socket: as of when it called listen(2) or connect(2)

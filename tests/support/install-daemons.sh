@@ -4,7 +4,7 @@
 set -eu
 
 packages="postfix dovecot-imapd dovecot-pop3d postgresql redis-server nginx haproxy openssh-server
-nftables iproute2 openssl iputils-ping fping"
+nftables iproute2 openssl iputils-ping fping prometheus-blackbox-exporter"
 
 missing=
 for package in $packages; do

@@ -18,6 +18,8 @@ struct Run {
     received: u64,
 }
 
+type Figure = fn(&Run) -> f64;
+
 /// Measures; `false` if the goal was missed.
 pub(crate) fn measure(rounds: usize) -> Result<bool> {
     // `cargo build --release -p netsonde-cli` puts it beside this program.
@@ -43,13 +45,13 @@ pub(crate) fn measure(rounds: usize) -> Result<bool> {
             others.push(pair.1);
         }
     }
-    let ratio = |of: fn(&Run) -> f64| {
+    let ratio = |of: Figure| {
         let pairs = mine.iter().zip(&others);
         median(pairs.map(|(ours, theirs)| of(ours) / of(theirs)).collect())
     };
-    let figure = |runs: &[Run], of: fn(&Run) -> f64| median(runs.iter().map(of).collect());
-    let (cpu, wall): (fn(&Run) -> f64, fn(&Run) -> f64) =
-        (|run| run.cpu.as_secs_f64(), |run| run.wall.as_secs_f64());
+    let figure = |runs: &[Run], of: Figure| median(runs.iter().map(of).collect());
+    let cpu: Figure = |run| run.cpu.as_secs_f64();
+    let wall: Figure = |run| run.wall.as_secs_f64();
     let lost = |runs: &[Run]| {
         runs.iter().map(|run| u64::from(PACKETS).saturating_sub(run.received)).sum::<u64>()
     };

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod trace;
+
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -9,11 +11,14 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ipnet::IpNet;
+use netsonde::icmp::SocketChoice;
 use netsonde::script::Dialogue;
 use netsonde::tls::TlsVersion;
-use netsonde::{Common, ConnectTo, FailureKind, Name};
+use netsonde::{Common, ConnectTo, FailureKind, Host, Name};
 
 use crate::style::ColorChoice;
+
+pub(crate) use trace::TraceArgs;
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -43,9 +48,19 @@ pub(crate) enum Command {
     #[command(mut_arg("concurrency", |names| names
         .help("How many names may be resolved at once")))]
     Ping(Box<PingArgs>),
+    /// Measure how far round-trip times are off on this machine
+    ///
+    /// Asks a host for echoes with kernel stamps, with stamps at reception only and with none, one after
+    /// the other and many at once, and holds what is reported against a packet capture of the same
+    /// packets. Without CAP_NET_RAW against what stamps the kernel allows.
+    #[command(after_help = CALIBRATE_HELP)]
+    Calibrate(CalibrateArgs),
     /// Start local targets, good and broken ones, probe them all and explain what is seen
     #[command(after_help = DEMO_HELP)]
     Demo(DemoArgs),
+    /// Say what this host lets probes have, and what would help where it does not
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
     /// Write a completion script for a shell to standard output
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -63,6 +78,20 @@ pub(crate) enum ProbeCommand {
     /// Shake hands over TLS and look at the certificates; port 443 unless given
     #[command(after_help = tls_help())]
     Tls(TlsArgs),
+    /// Find the routers on the way to hosts, by ICMP, UDP or TCP
+    #[command(after_help = trace::help())]
+    #[command(mut_arg("targets", |targets| targets
+        .value_name("HOST")
+        .help("A name or an address; `-` reads hosts from standard input")))]
+    // -q is the number of queries, as everywhere else.
+    #[command(mut_arg("quiet", |quiet| quiet.short(None)))]
+    Trace(TraceArgs),
+    /// Find the largest packet that the path to a host carries in one piece
+    #[command(after_help = mtu_help())]
+    #[command(mut_arg("targets", |targets| targets
+        .value_name("HOST")
+        .help("A name or an address; `-` reads hosts from standard input")))]
+    Mtu(MtuArgs),
     /// Hold a conversation: expect, send, start TLS
     #[command(after_help = script_help())]
     Script(ScriptArgs),
@@ -142,6 +171,44 @@ pub(crate) struct PingArgs {
     pub(crate) output: OutputArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct MtuArgs {
+    #[command(flatten)]
+    pub(crate) targets: TargetArgs,
+    /// The largest packet to try, in bytes with the IP header: 68 to 65535 in IPv4, 1280 to 65575 in
+    /// IPv6 [default: what the interface takes]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(68..=65_575))]
+    pub(crate) max: Option<u32>,
+    /// How long each packet waits for its answer
+    #[arg(short = 'W', long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub(crate) wait: Duration,
+    /// How many packets of one size must stay without an answer before it counts as too large
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub(crate) tries: u32,
+    /// Fail unless packets of this size pass
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) min_mtu: Option<u32>,
+    /// IPv4 alone
+    #[arg(short = '4', long = "ipv4", conflicts_with = "ipv6")]
+    pub(crate) ipv4: bool,
+    /// IPv6 alone
+    #[arg(short = '6', long = "ipv6")]
+    pub(crate) ipv6: bool,
+    /// Send from this address
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) source: Option<IpAddr>,
+    /// Send by this network interface
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) interface: Option<String>,
+    /// What kind of socket to use
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = SocketKind::Auto)]
+    pub(crate) socket: SocketKind,
+    #[command(flatten)]
+    pub(crate) many: ManyArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SocketKind {
     /// Raw where that is allowed, else datagram
@@ -150,6 +217,16 @@ pub(crate) enum SocketKind {
     Raw,
     /// Unprivileged: needs a group within net.ipv4.ping_group_range
     Datagram,
+}
+
+impl From<SocketKind> for SocketChoice {
+    fn from(kind: SocketKind) -> Self {
+        match kind {
+            SocketKind::Auto => SocketChoice::Auto,
+            SocketKind::Raw => SocketChoice::Raw,
+            SocketKind::Datagram => SocketChoice::Datagram,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -178,12 +255,70 @@ pub(crate) struct ScriptArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct CalibrateArgs {
+    /// Who is asked; this host itself unless given
+    #[arg(value_name = "HOST", default_value = "127.0.0.1")]
+    pub(crate) host: Host,
+    /// Packets of each row
+    #[arg(short, long, value_name = "N", default_value = "200", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) count: u32,
+    /// From one packet to the next when idle
+    #[arg(short, long, value_name = "DURATION", default_value = "5ms", value_parser = duration)]
+    pub(crate) interval: Duration,
+    /// Packets sent at once for the rows under load; 0 for no such rows
+    #[arg(long, value_name = "N", default_value = "500", value_parser = clap::value_parser!(u32).range(..=10_000))]
+    pub(crate) load: u32,
+    /// What kind of socket to use
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = SocketKind::Auto)]
+    pub(crate) socket: SocketKind,
+    /// What measured times are held against
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = AgainstKind::Auto)]
+    pub(crate) against: AgainstKind,
+    /// How the figures are written
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    pub(crate) format: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AgainstKind {
+    /// A capture where that is allowed, else stamps
+    Auto,
+    /// A packet capture: needs CAP_NET_RAW
+    Capture,
+    /// The kernel's own stamps
+    Stamps,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// For people
+    Text,
+    /// One object, times in nanoseconds
+    Json,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
     /// Leave the targets running until Ctrl-C and say how to probe them by hand
     #[arg(long)]
     pub(crate) keep: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// How the findings are written
+    #[arg(long, value_enum, default_value_t = DoctorFormat::Text)]
+    pub(crate) format: DoctorFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DoctorFormat {
+    /// For people
+    Text,
+    /// One object
+    Json,
 }
 
 /// What to probe; every prober has these.
@@ -431,6 +566,21 @@ A host passes when at least one answer came in time.
     )
 }
 
+fn mtu_help() -> String {
+    format!(
+        "\
+Examples:
+  sonde mtu example.com
+  sonde mtu -6 --min-mtu 1500 gateway1 gateway2
+  sonde mtu --max 9000 --tries 5 --format json storage.example.com
+
+A host passes when it answered a packet of any size; with --min-mtu, when packets of
+that size pass.
+
+{EXIT_STATUS}"
+    )
+}
+
 fn script_help() -> String {
     format!(
         "\
@@ -456,6 +606,21 @@ Ready dialogues:
     )
 }
 
+const CALIBRATE_HELP: &str = "\
+Examples:
+  sonde calibrate
+  sonde calibrate ::1 --load 2000
+  sonde calibrate router1 -c 1000 -i 10ms --format json
+
+How to read it:
+  error        how far reported times are off
+  uncertainty  what the results themselves say
+  within       the share of results whose error lies within their uncertainty
+
+Exit status:
+  0  there are figures
+  2  there are none: nothing was answered, or no socket is allowed; also wrong usage";
+
 const DEMO_HELP: &str = "\
 Needs no network, no rights and no other program.
 
@@ -468,6 +633,19 @@ Exit status:
   0  every probe ended as it was meant to, be that a pass or a failure
   1  at least one did not
   2  the targets could not be started";
+
+const DOCTOR_HELP: &str = "\
+Opens sockets, sets options, asks the drivers and closes all of it again. Sends
+nothing but a few datagrams from this host to itself, to see a stamp of the
+kernel. Run it as the user and in the container that the probes run in.
+
+Examples:
+  sonde doctor
+  sonde doctor --format json
+
+Exit status:
+  0  hosts of each family that this host has can be pinged
+  1  no kind of ICMP socket is allowed for one of them; the remedies are named";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:

@@ -1,11 +1,13 @@
 //! Options to configurations of probers.
 
+mod trace;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use netsonde::icmp::mtu::{MtuConfig, MtuExpect, MtuProber};
 use netsonde::icmp::{
     DontFragment, EchoOptions, EngineConfig, IcmpConfig, IcmpEngine, IcmpExpect, IcmpProber,
-    SocketChoice,
 };
 use netsonde::script::{Dialogue, Script};
 use netsonde::tcp::{
@@ -16,7 +18,9 @@ use netsonde::tls::{
 };
 use netsonde::{AddressPolicy, Common, Dialing, Error, Family, Probe, Target};
 
-use crate::args::{DialingArgs, PingArgs, ProbingArgs, SocketKind, TlsOptions};
+use crate::args::{DialingArgs, MtuArgs, PingArgs, ProbingArgs, SocketKind, TlsOptions};
+
+pub(crate) use trace::trace_probes;
 
 /// What is spoken on a connection.
 #[derive(Debug, Default)]
@@ -88,15 +92,9 @@ fn tcp_prober(
 /// # Errors
 /// What it refuses.
 pub(crate) fn ping_prober(args: &PingArgs) -> Result<IcmpProber, Error> {
-    let socket = match args.socket {
-        SocketKind::Auto => SocketChoice::Auto,
-        SocketKind::Raw => SocketChoice::Raw,
-        SocketKind::Datagram => SocketChoice::Datagram,
-    };
-    let engine = IcmpEngine::new(EngineConfig { socket, ..EngineConfig::default() })?;
     let dialing = &args.dialing;
     IcmpProber::new(
-        &engine,
+        &engine(args.socket)?,
         IcmpConfig {
             dialing: self::dialing(dialing),
             count: args.count,
@@ -121,6 +119,36 @@ pub(crate) fn ping_prober(args: &PingArgs) -> Result<IcmpProber, Error> {
     )
 }
 
+/// A discovery for each host, over one engine.
+///
+/// # Errors
+/// What the prober refuses.
+pub(crate) fn mtu_probes(targets: Vec<Target>, args: &MtuArgs) -> Result<Vec<Probe>, Error> {
+    let prober = MtuProber::new(
+        &engine(args.socket)?,
+        MtuConfig {
+            dialing: Dialing { family: family(args.ipv4, args.ipv6), ..Dialing::default() },
+            max: args.max,
+            query_timeout: args.wait,
+            tries: args.tries,
+            source: args.source,
+            interface: args.interface.clone(),
+            expect: MtuExpect {
+                common: Common { failure: args.many.expect_failure, ..Common::default() },
+                min_mtu: args.min_mtu,
+                ..MtuExpect::default()
+            },
+            ..MtuConfig::default()
+        },
+    )?;
+    let prober = Arc::new(prober);
+    Ok(targets.into_iter().map(|target| Probe::new(Arc::clone(&prober), target)).collect())
+}
+
+fn engine(socket: SocketKind) -> Result<IcmpEngine, Error> {
+    IcmpEngine::new(EngineConfig { socket: socket.into(), ..EngineConfig::default() })
+}
+
 fn unix_prober(
     speech: &Speech,
     probing: &ProbingArgs,
@@ -136,13 +164,17 @@ fn unix_prober(
     })
 }
 
+fn family(ipv4: bool, ipv6: bool) -> Family {
+    match (ipv4, ipv6) {
+        (true, _) => Family::V4Only,
+        (_, true) => Family::V6Only,
+        _ => Family::Any,
+    }
+}
+
 fn dialing(args: &DialingArgs) -> Dialing {
     Dialing {
-        family: match (args.ipv4, args.ipv6) {
-            (true, _) => Family::V4Only,
-            (_, true) => Family::V6Only,
-            _ => Family::Any,
-        },
+        family: family(args.ipv4, args.ipv6),
         addresses: if args.all_addresses { AddressPolicy::All } else { AddressPolicy::default() },
         connect_to: args.connect_to.clone(),
         ..Dialing::default()

@@ -6,7 +6,10 @@ use std::num::NonZeroUsize;
 use netsonde::script::{Dialogue, Script};
 use netsonde::{OutboundPolicy, Probe, ProbeContext};
 
-use crate::args::{ManyArgs, OutputArgs, ProbeCommand, ScriptArgs, TcpArgs, TlsArgs, TlsOptions};
+use crate::args::{
+    ManyArgs, MtuArgs, OutputArgs, ProbeCommand, ScriptArgs, TcpArgs, TlsArgs, TlsOptions,
+    TraceArgs,
+};
 use crate::config::{self, Speech};
 use crate::resolve::Overlay;
 use crate::script_file::{self, with_causes};
@@ -30,6 +33,8 @@ impl Job {
         match command {
             ProbeCommand::Tcp(args) => Job::tcp(args, stdin),
             ProbeCommand::Tls(args) => Job::tls(args, stdin),
+            ProbeCommand::Trace(args) => Job::trace(args, stdin),
+            ProbeCommand::Mtu(args) => Job::mtu(args, stdin),
             ProbeCommand::Script(args) => Job::script(args, stdin),
         }
     }
@@ -54,6 +59,18 @@ impl Job {
         let probes = config::stream_probes(targets, &speech, &args.dialing, &args.probing)
             .map_err(|error| with_causes(&error))?;
         Ok(Job::of(probes, &args.probing.many, args.output))
+    }
+
+    fn trace(args: TraceArgs, stdin: impl Read) -> Result<Self, String> {
+        let hosts = targets::collect(&args.targets, targets::Bare::Host, stdin)?;
+        let probes = config::trace_probes(hosts, &args).map_err(|error| with_causes(&error))?;
+        Ok(Job::of(probes, &args.many, args.output))
+    }
+
+    fn mtu(args: MtuArgs, stdin: impl Read) -> Result<Self, String> {
+        let hosts = targets::collect(&args.targets, targets::Bare::Host, stdin)?;
+        let probes = config::mtu_probes(hosts, &args).map_err(|error| with_causes(&error))?;
+        Ok(Job::of(probes, &args.many, args.output))
     }
 
     fn script(args: ScriptArgs, stdin: impl Read) -> Result<Self, String> {

@@ -16,8 +16,10 @@ use crate::progress::Progress;
 use crate::style::Style;
 
 mod args;
+mod calibrate;
 mod config;
 mod demo;
+mod doctor;
 mod job;
 mod output;
 mod ping;
@@ -50,7 +52,9 @@ fn dispatch(command: Command) -> Result<Status, Stop> {
     match command {
         Command::Probe(command) => probe(Job::new(*command, io::stdin().lock())?),
         Command::Ping(args) => ping::run(&args, io::stdin().lock()),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sonde", &mut script);

@@ -37,4 +37,14 @@ impl Resolve for Overlay {
             None => self.system.resolve(name, family),
         }
     }
+
+    fn reverse<'a>(
+        &'a self,
+        address: IpAddr,
+    ) -> BoxFuture<'a, Result<Option<String>, ResolveError>> {
+        match self.table.iter().find(|(_, addresses)| addresses.contains(&address)) {
+            Some((name, _)) => Box::pin(std::future::ready(Ok(Some(name.as_str().to_owned())))),
+            None => self.system.reverse(address),
+        }
+    }
 }

@@ -71,29 +71,30 @@ impl Stamp {
 
 /// When a packet left.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Departure {
+pub(crate) struct Departure {
     /// The clocks just before it was handed to the system.
-    pub(super) before: Reading,
+    pub(crate) before: Reading,
     /// The monotonic clock when the system had taken it.
-    pub(super) after: Instant,
-    pub(super) stamp: Option<Stamp>,
+    pub(crate) after: Instant,
+    pub(crate) stamp: Option<Stamp>,
     /// The send stamp of the packet before it.
-    pub(super) not_before_ns: Option<i64>,
+    pub(crate) not_before_ns: Option<i64>,
 }
 
 impl Departure {
     /// Whether a send stamp can be of this packet: not from before it was handed over. The slack is for
     /// clocks that are read one after the other, and the second for clocks that were set.
-    pub(super) fn admits(&self, stamp: Stamp) -> bool {
+    pub(crate) fn admits(&self, stamp: Stamp) -> bool {
         let since = stamp.wall_ns.saturating_sub(self.before.wall_ns);
         !(-SECOND_NS / 2..-SLACK_NS).contains(&since)
     }
 }
 
-pub(super) struct Measured {
-    pub(super) rtt: NetworkTime,
-    pub(super) elapsed_ns: u64,
-    pub(super) clock_step: bool,
+pub(crate) struct Measured {
+    pub(crate) rtt: NetworkTime,
+    pub(crate) elapsed_ns: u64,
+    pub(crate) arrival_ns: u64,
+    pub(crate) clock_step: bool,
 }
 
 /// How far readings that belong together may contradict each other.
@@ -151,13 +152,13 @@ fn ends(departure: &Departure, received: &Received) -> Ends {
 }
 
 /// When the answer arrived, in nanoseconds after the request was handed over.
-pub(super) fn arrival_ns(departure: &Departure, received: &Received) -> u64 {
+pub(crate) fn arrival_ns(departure: &Departure, received: &Received) -> u64 {
     let ends = ends(departure, received);
     unsigned(ends.received.unwrap_or(ends.elapsed))
 }
 
 /// From departure to arrival.
-pub(super) fn measure(departure: &Departure, received: &Received) -> Measured {
+pub(crate) fn measure(departure: &Departure, received: &Received) -> Measured {
     let Ends { sent, received: arrived, elapsed, stepped, widths, doubt } =
         ends(departure, received);
     let direct = || {
@@ -203,6 +204,7 @@ pub(super) fn measure(departure: &Departure, received: &Received) -> Measured {
     Measured {
         rtt: NetworkTime::new(time(value), time(uncertainty), source),
         elapsed_ns: unsigned(elapsed),
+        arrival_ns: unsigned(arrived.unwrap_or(elapsed)),
         clock_step: stepped,
     }
 }
@@ -238,6 +240,14 @@ mod tests {
     fn shown(departure: &Departure, received: &Received) -> (u64, u64, StampSource, bool) {
         let Measured { rtt, clock_step, .. } = measure(departure, received);
         (rtt.ns / 1000, rtt.uncertainty_ns / 1000, rtt.source, clock_step)
+    }
+
+    #[test]
+    fn a_packet_that_left_later_than_others_of_its_batch_arrives_by_as_much_later() {
+        let (departure, mut received) = exchange(1_000, 9_000);
+        assert_eq!(measure(&departure, &received).arrival_ns, 1_000_000);
+        received.stamp = None;
+        assert_eq!(measure(&departure, &received).arrival_ns, 9_000_000);
     }
 
     #[test]

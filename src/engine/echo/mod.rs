@@ -47,14 +47,14 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub use cookie::Filler;
+pub(crate) use measure::{Departure, arrival_ns, measure};
 pub use measure::{Reading, Stamp};
 pub use slots::Ticket;
 pub use stray::{Stray, StrayCounts};
 
-use crate::icmp::{EchoAnswer, EchoError, EchoFate};
+use crate::icmp::{EchoAnswer, EchoError, EchoFate, Implausible};
 use crate::timing::NetworkTime;
 use cookie::{Check, Cookie, Key};
-use measure::{Departure, measure};
 use overflow::Overflow;
 use slots::{Flow, Slot, Slots, State};
 
@@ -617,6 +617,11 @@ impl EchoEngine {
             return Err(Stray::Afterwards);
         }
         let keep = slot.keep;
+        // What is quoted may be cut, so that only we know how long the packet was.
+        let packet = slot.size.saturating_add(if destination.is_ipv6() { 48 } else { 28 });
+        if error.mtu_implausible.is_none() && error.mtu.is_some_and(|mtu| mtu >= packet) {
+            error.mtu_implausible = Some(Implausible::NotSmaller);
+        }
         error.rtt = slot.departure.as_ref().map(|departure| measure(departure, received).rtt);
         self.decided(index, EchoFate::Refused(Box::new(error)));
         self.keep(index, keep, received.now.mono);
@@ -629,7 +634,7 @@ impl EchoEngine {
         let Some(slot) = self.slots.get(index) else { return };
         let keep = slot.keep;
         let late = slot.departure.as_ref().is_some_and(|departure| {
-            measure::arrival_ns(departure, received) > crate::timing::duration_ns(slot.timeout)
+            arrival_ns(departure, received) > crate::timing::duration_ns(slot.timeout)
         });
         let fate = match (corrupt, late) {
             (true, _) => EchoFate::Corrupt(answer),
@@ -670,6 +675,7 @@ impl EchoEngine {
             let measured = measure(departure, received);
             answer.rtt = measured.rtt;
             answer.elapsed_ns = measured.elapsed_ns;
+            answer.arrival_ns = measured.arrival_ns;
             answer.clock_step = measured.clock_step;
         }
         answer

@@ -45,6 +45,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "the prober is Linux only"))]
+mod codec;
 mod flow;
 mod hints;
 
@@ -60,6 +62,8 @@ use crate::icmp::EchoError;
 use crate::icmp::trace::{AnswerKind, TraceAnswer, TraceConfig, TraceMethod, TraceReport};
 use crate::timing::{NetworkTime, duration_ns};
 use crate::verdict::FailureKind;
+#[cfg(target_os = "linux")]
+pub(crate) use codec::{Codec, Match, NoMatch};
 use flow::Flow;
 
 /// What one trace is made with.
@@ -271,6 +275,20 @@ impl TraceEngine {
             None => self.strays += 1,
         }
         self.settle();
+    }
+
+    /// Whether a query is on its way: sent, not answered, not given up.
+    #[must_use]
+    pub fn is_waiting(&self, ticket: TraceTicket) -> bool {
+        let of_flow = self.setup.queries * self.setup.hops();
+        let (flow, index) = (u32::from(ticket.0) / of_flow, u32::from(ticket.0) % of_flow);
+        self.flows.get(flow as usize).is_some_and(|flow| flow.is_pending(index as usize))
+    }
+
+    /// A packet came that is made as if it were an answer, and is to no query: it is counted, and that is
+    /// all.
+    pub fn suspect(&mut self) {
+        self.strays += 1;
     }
 
     /// The system did not take the query. `mtu` is the largest packet that would do, for `EMSGSIZE`.

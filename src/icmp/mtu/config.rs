@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::MtuExpect;
 use crate::Error;
 use crate::icmp::trace::check_leaving;
-use crate::resolve::Dialing;
+use crate::resolve::{AddressPolicy, Dialing};
 
 /// How the path MTU is found out; checked once, when the prober is built.
 ///
@@ -33,9 +33,9 @@ pub struct MtuConfig {
     /// How long the whole probe may take. Default 60 s. A context may set another.
     #[serde(with = "crate::duration")]
     pub timeout: Duration,
-    /// Families, address policy, where to connect. One address is asked, so
+    /// Families, address policy, where to connect. One address is asked:
     /// [`HappyEyeballs`](crate::AddressPolicy::HappyEyeballs) is taken as
-    /// [`First`](crate::AddressPolicy::First).
+    /// [`First`](crate::AddressPolicy::First), and `Any` and `All` are refused.
     pub dialing: Dialing,
     /// The largest packet that is tried, in bytes with the IP header: 68 to 65,535 for a target in
     /// IPv4, 1280 to 65,575 for one in IPv6. Default: what the interface takes, or the largest of
@@ -124,6 +124,9 @@ impl MtuConfig {
         if self.limits.packets == 0 {
             return Err(Error::config("limits.packets", "must be at least 1"));
         }
+        if matches!(self.dialing.addresses, AddressPolicy::Any | AddressPolicy::All) {
+            return Err(Error::config("dialing.addresses", "one address is asked: first"));
+        }
         check_leaving(self.dscp, self.source, self.interface.as_deref())
     }
 }
@@ -150,6 +153,8 @@ mod tests {
         assert_eq!(key(|c| c.tries = 21), "tries");
         assert_eq!(key(|c| c.limits.packets = 0), "limits.packets");
         assert_eq!(key(|c| c.dscp = Some(64)), "dscp");
+        assert_eq!(key(|c| c.dialing.addresses = AddressPolicy::Any), "dialing.addresses");
+        assert_eq!(refused(|c| c.dialing.addresses = AddressPolicy::First), None);
         assert_eq!(refused(|c| c.max = Some(68)), None);
     }
 

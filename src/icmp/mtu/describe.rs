@@ -13,6 +13,10 @@ impl AnyReport for MtuReport {
     }
 
     fn describe(&self, _: SystemTime, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.steps.is_empty() {
+            // The verdict says why nothing was sent.
+            return Ok(());
+        }
         for step in &self.steps {
             writeln!(f, "  {step}")?;
         }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::TraceExpect;
 use crate::Error;
-use crate::icmp::DontFragment;
-use crate::resolve::Dialing;
+use crate::icmp::{DontFragment, SocketChoice};
+use crate::resolve::{AddressPolicy, Dialing};
 
 /// How a trace is set up; checked once, when the prober is built.
 ///
@@ -31,18 +31,23 @@ pub struct TraceConfig {
     /// How long the whole probe may take. Default 60 s. A context may set another.
     #[serde(with = "crate::duration")]
     pub timeout: Duration,
-    /// Families, address policy, where to connect. One address is traced, so
+    /// Families, address policy, where to connect. One address is traced:
     /// [`HappyEyeballs`](crate::AddressPolicy::HappyEyeballs) is taken as
-    /// [`First`](crate::AddressPolicy::First).
+    /// [`First`](crate::AddressPolicy::First), and `Any` and `All` are refused.
     pub dialing: Dialing,
     /// What is sent.
     pub method: TraceMethod,
-    /// Destination port, 1 to 65,535. Default: 33434 for UDP, as traceroute has it, and 80 for TCP.
-    /// ICMP has no ports. It never changes within a flow.
+    /// What kind of socket to use. TCP needs a raw one. Over datagram sockets (ICMP, UDP) the system
+    /// tells who sent an error and why, but not what it quoted: no labels, no hint at address
+    /// translation.
+    pub socket: SocketChoice,
+    /// Destination port, 1 to 65,535. Default: that of the target if it has one, else 33434 for UDP, as
+    /// traceroute has it, and 80 for TCP. ICMP has no ports. It never changes within a flow.
     pub port: Option<u16>,
-    /// Bytes of payload behind the eight bytes of the ICMP or UDP header, at most 65,507. Default 32,
-    /// which makes packets of 60 bytes in IPv4 and 80 in IPv6. TCP sends a SYN without payload, and a
-    /// size is then an error.
+    /// Bytes of payload behind the eight bytes of the ICMP or UDP header, 2 to 65,507: two bytes balance
+    /// the checksum, and below 12 there is no room for a hash that others cannot guess, so that answers
+    /// match weakly. Default 32, which makes packets of 60 bytes in IPv4 and 80 in IPv6. TCP sends a SYN
+    /// without payload, and a size is then an error.
     pub size: Option<u32>,
     /// The time to live or hop limit that is begun with, 1 to 255. Default 1.
     pub first_ttl: u16,
@@ -79,7 +84,9 @@ pub struct TraceConfig {
     /// Mark for policy routing and packet filters (`SO_MARK`, socket(7)). Linux; needs
     /// `CAP_NET_ADMIN` or `CAP_NET_RAW`.
     pub fwmark: Option<u32>,
-    /// Look up the names of the hops, by the resolver of the context. Default: addresses only.
+    /// Look up the names of the hops once the trace is done, by
+    /// [`reverse`](crate::Resolve::reverse) of the context's resolver, for two seconds at most. What
+    /// has no name by then goes without. Default: addresses only.
     pub names: bool,
     /// Caps on what is kept.
     pub limits: TraceLimits,
@@ -93,6 +100,7 @@ impl Default for TraceConfig {
             timeout: Duration::from_secs(60),
             dialing: Dialing::default(),
             method: TraceMethod::default(),
+            socket: SocketChoice::default(),
             port: None,
             size: None,
             first_ttl: 1,
@@ -230,8 +238,14 @@ impl TraceConfig {
         if self.size.is_some() && self.method == TraceMethod::Tcp {
             return Err(Error::config("size", "a SYN carries no payload"));
         }
-        if self.payload_bytes() > MAX_SIZE {
-            return Err(Error::config("size", "must lie in 0..=65507"));
+        if self.method != TraceMethod::Tcp && !(2..=MAX_SIZE).contains(&self.payload_bytes()) {
+            return Err(Error::config("size", "must lie in 2..=65507"));
+        }
+        if (self.method, self.socket) == (TraceMethod::Tcp, SocketChoice::Datagram) {
+            return Err(Error::config("socket", "TCP needs a raw one"));
+        }
+        if matches!(self.dialing.addresses, AddressPolicy::Any | AddressPolicy::All) {
+            return Err(Error::config("dialing.addresses", "one address is traced: first"));
         }
         check_leaving(self.dscp, self.source, self.interface.as_deref())?;
         self.expect.check().map_err(|error| error.under("expect"))
@@ -287,6 +301,11 @@ mod tests {
         assert_eq!(key(|c| (c.method, c.port) = (TraceMethod::Udp, Some(0))), "port");
         assert_eq!(key(|c| (c.method, c.size) = (TraceMethod::Tcp, Some(0))), "size");
         assert_eq!(key(|c| c.size = Some(65_508)), "size");
+        assert_eq!(key(|c| c.size = Some(1)), "size");
+        let by_tcp_over_datagram: fn(&mut TraceConfig) =
+            |c| (c.method, c.socket) = (TraceMethod::Tcp, SocketChoice::Datagram);
+        assert_eq!(key(by_tcp_over_datagram), "socket");
+        assert_eq!(key(|c| c.dialing.addresses = AddressPolicy::All), "dialing.addresses");
         assert_eq!(key(|c| c.dscp = Some(64)), "dscp");
         assert_eq!(key(|c| c.source = "224.0.0.1".parse().ok()), "source");
         assert_eq!(key(|c| c.interface = Some("a b".into())), "interface");

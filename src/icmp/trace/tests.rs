@@ -226,8 +226,10 @@ fn a_discovery_tells_its_steps_and_its_doubts() {
     shown("a black hole");
     let sure = MtuReport { confirmed: true, evidence: Some(Evidence::Router), ..mtu() };
     assert!(result(sure).to_string().contains("  path mtu 1400: limited by 10.0.0.3\n"));
-    let nothing = MtuReport { end: MtuEnd::NoAnswer, ..MtuReport::default() };
+    let nothing = MtuReport { end: MtuEnd::NoAnswer, steps: mtu().steps, ..MtuReport::default() };
     assert!(result(nothing).to_string().contains("  no answer to packets of any size\n"));
+    // Where nothing was sent, the verdict says why.
+    assert!(!result(MtuReport::default()).to_string().contains("not finished"));
 }
 
 #[test]

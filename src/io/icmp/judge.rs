@@ -71,7 +71,7 @@ pub(super) fn verdict(row: &Row, broken: Option<PortError>) -> Verdict {
 }
 
 /// What it means that the system did not take a packet.
-fn not_sent(to: SocketAddr, number: i32, mtu: Option<u32>) -> Verdict {
+pub(super) fn not_sent(to: SocketAddr, number: i32, mtu: Option<u32>) -> Verdict {
     let local = |kind| LocalFault::new(kind).in_phase(Phase::Rtt).with_errno(number);
     match number {
         libc::EMSGSIZE => {

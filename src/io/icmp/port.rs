@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::arrival;
 use super::socket::{IcmpSocket, SendOptions};
 use crate::engine::echo::{
-    EchoEngine, EchoEvent, FlowId, Outgoing, PrepareError, Reading, Received, Stamp, Stray, Ticket,
+    EchoEngine, EchoEvent, FlowId, Outgoing, PrepareError, Reading, Received, Stamp, Ticket,
 };
 use crate::icmp::{DontFragment, EngineStats, SocketMode};
 use crate::io::socket::{ExtendedError, HiResTimer, ReceiveBatch, SendBatch, clock_pair};
@@ -74,7 +74,7 @@ struct Core {
     /// The largest payload that an answer may have.
     largest: u32,
     broadcast: bool,
-    /// Packets read since the receive queue was empty.
+    /// Packets, and entries of the error queue, read since both were empty.
     run: usize,
     /// Packets sent since anything was read.
     unheard: usize,
@@ -186,6 +186,8 @@ impl Port {
             if count == 0 {
                 break;
             }
+            // They take of the memory of the receive queue.
+            core.run += count;
             let now = clock_pair();
             let mut previous = None;
             for message in batch.messages() {
@@ -202,16 +204,12 @@ impl Port {
                 }
                 let origin = message.error().map(|error| error.origin);
                 errors |= matches!(origin, Some(ExtendedError::ICMP | ExtendedError::ICMPV6));
-                // A raw socket gets the errors as packets, whole.
-                if self.socket.mode() == SocketMode::Datagram {
-                    match arrival::of_queue(&self.socket, &message) {
-                        Some(arrival) => {
-                            let received = received(now, message.receive_stamp());
-                            let _ = core.engine.receive(arrival, &received);
-                        }
-                        None => core.engine.count_stray(Stray::Origin),
-                    }
-                }
+                let received = received(now, message.receive_stamp());
+                let kind = (self.socket.mode(), self.socket.id());
+                arrival::take_queued(&mut core.engine, kind, &message, &received);
+            }
+            if count < batch.capacity() {
+                break;
             }
         }
         errors
@@ -235,7 +233,7 @@ impl Port {
             let count = match self.socket.receive(batch) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    core.run = 0;
+                    self.end_run(core);
                     return true;
                 }
                 Err(_) => {
@@ -249,13 +247,8 @@ impl Port {
             core.stats.received += count as u64;
             for message in batch.messages() {
                 if let Some(dropped) = message.overflow() {
-                    let new = dropped.wrapping_sub(core.overflow);
                     let full = self.socket.can_overflow(core.run + count, core.largest);
-                    if full && new > 0 && new < u32::MAX / 2 {
-                        core.stats.dropped_here += u64::from(new);
-                        core.engine.overflowed(new.into(), now.mono);
-                    }
-                    core.overflow = dropped;
+                    core.count_drops(dropped, full, now.mono);
                 }
                 match arrival::of_packet(&self.socket, &message) {
                     Ok(arrival) => {
@@ -267,11 +260,22 @@ impl Port {
             }
             core.run += count;
             if count < batch.capacity() {
-                core.run = 0;
+                self.end_run(core);
                 return true;
             }
         }
         false
+    }
+
+    /// The receive queue is empty. If it may have been full, what did not fit was dropped behind the last
+    /// packet that has told the counter, and the next one comes too late to tell, or never.
+    fn end_run(&self, core: &mut Core) {
+        if self.socket.can_overflow(core.run, core.largest)
+            && let Some(dropped) = self.socket.dropped()
+        {
+            core.count_drops(dropped, true, crate::io::time::now());
+        }
+        core.run = 0;
     }
 
     fn poll_drive(self: &Arc<Self>, driver: &mut Driver, cx: &mut Context<'_>) -> Poll<()> {
@@ -286,14 +290,23 @@ impl Port {
             // Stamps first: answers then find those of their requests.
             self.take_stamps(&mut core);
             let readable = self.socket.poll_readable(cx).is_ready();
-            let drained = !readable || self.take_packets(&mut core);
-            let now = crate::io::time::now();
+            // Before anything is given up the socket itself is asked: after a stall the runtime may not
+            // have heard of what came in meanwhile.
+            let due = core.engine.poll_timeout();
+            let asked = crate::io::time::now();
+            let due = due.is_some_and(|due| due <= asked);
+            let drained = if readable || due {
+                self.take_packets(&mut core)
+            } else {
+                self.end_run(&mut core);
+                true
+            };
             if drained {
-                // What came in time is heard by now.
-                core.engine.handle_timeout(now);
-                core.heard = Some(now);
+                // What came in by then is heard.
+                core.engine.handle_timeout(asked);
+                core.heard = Some(asked);
             }
-            core.wake_sleepers(now);
+            core.wake_sleepers(asked);
             core.dispatch();
             let next = core.next_due();
             core.armed = next;
@@ -302,7 +315,9 @@ impl Port {
             wake.into_iter().for_each(Waker::wake);
             let due = next.is_some_and(|due| driver.timer.poll_until(cx, due).is_ready());
             let queued = self.mode() == SocketMode::Datagram && driver.poll_queue(self, cx);
-            if !(readable || due || queued) {
+            // Asked again, so that the task is woken by what comes next.
+            let more = !drained || (readable && self.socket.poll_readable(cx).is_ready());
+            if !(more || due || queued) {
                 return Poll::Pending;
             }
         }
@@ -318,6 +333,20 @@ fn received(now: Reading, stamp: Option<Stamp>) -> Received {
 }
 
 impl Core {
+    /// So many packets were dropped since the socket was opened; `full` if for want of room.
+    fn count_drops(&mut self, dropped: u32, full: bool, now: Instant) {
+        let new = dropped.wrapping_sub(self.overflow);
+        // A packet that was queued before the counter was last looked at tells an older state.
+        if new == 0 || new > u32::MAX / 2 {
+            return;
+        }
+        self.overflow = dropped;
+        if full {
+            self.stats.dropped_here += u64::from(new);
+            self.engine.overflowed(new.into(), now);
+        }
+    }
+
     /// The packet that the kernel has numbered so.
     fn slot_of_number(&mut self, number: u32) -> Option<u32> {
         let place = number.wrapping_sub(self.first_number) as usize;
@@ -409,6 +438,26 @@ pub(in crate::io) fn drive(
         let mut driver = Driver { timer, queue: None };
         poll_fn(|cx| port.poll_drive(&mut driver, cx)).await;
     }
+}
+
+/// Whether a socket may keep this error from an ICMP error for a later call (`icmp_err_convert` and
+/// `icmpv6_err_convert` of Linux).
+fn may_be_kept(number: Option<i32>) -> bool {
+    matches!(
+        number,
+        Some(
+            libc::ENETUNREACH
+                | libc::EHOSTUNREACH
+                | libc::ENOPROTOOPT
+                | libc::ECONNREFUSED
+                | libc::EMSGSIZE
+                | libc::EOPNOTSUPP
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EACCES
+                | libc::EPROTO
+        )
+    )
 }
 
 /// Packets of one probe on a port. Dropped, it frees all of them.
@@ -526,7 +575,7 @@ impl Flow {
             }
         }
         let mut at = 0;
-        let mut foreign = 0;
+        let (mut foreign, mut doubted) = (0, None);
         while let Some(left) = self.made.get(at..).filter(|left| !left.is_empty()) {
             let before = clock_pair();
             let (count, error) = port.socket.send(&self.batch, at);
@@ -547,8 +596,14 @@ impl Flow {
                     self.blocked = Some(Box::pin(async move { port.socket.writable().await }));
                     break;
                 }
-                // The error may be another packet's, which the socket has kept for the next caller.
-                _ if foreign < FOREIGN_ERRORS && port.take_stamps(core) => {
+                // The error may be another packet's, which the socket has kept for the next caller. One may
+                // be kept whose entry of the error queue was read just before; a packet's own error comes
+                // again.
+                number
+                    if foreign < FOREIGN_ERRORS
+                        && (port.take_stamps(core)
+                            || (may_be_kept(number) && doubted.replace(at) != Some(at))) =>
+                {
                     foreign += 1;
                 }
                 number => {
@@ -612,6 +667,15 @@ impl Flow {
     pub(in crate::io) fn has_heard(&self, until: Instant) -> bool {
         let core = self.port.core();
         core.ended.is_some() || core.heard.is_some_and(|heard| heard >= until)
+    }
+
+    /// Ready when the clock has come so far.
+    pub(in crate::io) fn poll_until(&self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
+        if until <= crate::io::time::now() {
+            return Poll::Ready(());
+        }
+        self.wake_at(cx, until);
+        Poll::Pending
     }
 
     /// Has the task woken at that time; a later call takes the place of an earlier one.

@@ -38,7 +38,9 @@ impl IcmpPlan {
     pub(crate) fn new(config: IcmpConfig) -> Self {
         let train = config.interval.saturating_mul(config.count.saturating_sub(1));
         let waits = config.reply_timeout.saturating_add(config.linger).saturating_add(RESOLVE);
-        let timeout = config.timeout.unwrap_or(train.saturating_add(waits));
+        // On a busy host a plan slips, and its train must not be cut short for that.
+        let slip = train / 4;
+        let timeout = config.timeout.unwrap_or(train.saturating_add(slip).saturating_add(waits));
         let filler = filler(&config.echo.payload);
         IcmpPlan { config, timeout, filler }
     }
@@ -246,7 +248,6 @@ async fn run(
     record.enter(Phase::Rtt, start);
     let listening = listen(&mut sweep, record, &places, wish.options.source);
     let broken = timeout_at(deadline, listening).await;
-    let suspects = sweep.suspects();
     sweep.close();
     let timed_out = broken.is_err();
     let broken = broken.ok().and_then(Result::err);
@@ -257,6 +258,7 @@ async fn run(
         if timed_out || broken.is_some() {
             record.dialled(place, verdict.clone(), Facts::default(), record.now());
         }
+        let suspects = row.suspects;
         outcomes.push(Outcome { verdict, row, mode, suspects });
     }
     outcomes

@@ -66,15 +66,7 @@ impl IcmpSocket {
     /// # Errors
     /// Those of socket(2), bind(2) and the options without which nothing works.
     pub(in crate::io) fn open(v6: bool, mode: SocketMode, setup: &SocketSetup) -> io::Result<Self> {
-        let (domain, protocol) = match v6 {
-            false => (Domain::IPV4, Protocol::ICMPV4),
-            true => (Domain::IPV6, Protocol::ICMPV6),
-        };
-        let kind = match mode {
-            SocketMode::Datagram => Type::DGRAM,
-            _ => Type::RAW,
-        };
-        let socket = Socket::new(domain, kind.nonblocking(), Some(protocol))?;
+        let socket = bare(v6, mode)?;
         if mode == SocketMode::Raw {
             // What comes in before the filter is there would pass unseen by it.
             socket.attach_filter(&filter::nothing())?;
@@ -88,7 +80,7 @@ impl IcmpSocket {
         sys::report_hops(&socket, v6)?;
         // Without it a local queue that is full drops packets and says nothing.
         sys::queue_icmp_errors(&socket, v6, true)?;
-        let names = setup.send_stamps && names_stamps(domain, kind, protocol);
+        let names = setup.send_stamps && names_stamps(v6, mode).is_ok();
         let send_stamps = setup.send_stamps && sys::stamp(&socket, true, true).is_ok();
         if !send_stamps && setup.receive_stamps {
             // Without stamps the marks of this process remain, and the results say so.
@@ -121,6 +113,11 @@ impl IcmpSocket {
         // What the kernel reckons for a packet: its buffer, rounded up, and what describes it.
         let most = 2 * payload as usize + 2048;
         packets.saturating_mul(most) >= self.receive_buffer
+    }
+
+    /// How many packets it has dropped so far.
+    pub(in crate::io) fn dropped(&self) -> Option<u32> {
+        sys::dropped(&self.socket)
     }
 
     pub(in crate::io) fn stamps_sends(&self) -> bool {
@@ -163,7 +160,10 @@ impl IcmpSocket {
     /// # Errors
     /// `WouldBlock` when that is nothing, and errors of the path that the socket reports this way.
     pub(in crate::io) fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
-        self.socket.try_io(Interest::READABLE, || sys::receive(&self.socket, batch, 0))
+        // Not by way of the runtime, which may not know yet that something has come.
+        let received = sys::receive(&self.socket, batch, 0);
+        self.heard(Interest::READABLE, &received, batch);
+        received
     }
 
     /// Receives what is on the error queue: send stamps and errors.
@@ -172,13 +172,21 @@ impl IcmpSocket {
     /// `WouldBlock` when that is nothing.
     pub(in crate::io) fn receive_errors(&self, batch: &mut ReceiveBatch) -> io::Result<usize> {
         let received = sys::receive(&self.socket, batch, libc::MSG_ERRQUEUE);
-        if received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-            // Lets the runtime wait for the next one.
-            let _ = self.socket.try_io(Interest::ERROR, || {
-                Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock))
-            });
-        }
+        self.heard(Interest::ERROR, &received, batch);
         received
+    }
+
+    /// Has the runtime wait for more if there is nothing left. Whatever has come since the call makes it
+    /// look again.
+    fn heard(&self, what: Interest, received: &io::Result<usize>, batch: &ReceiveBatch) {
+        let empty = match received {
+            Ok(count) => *count < batch.capacity(),
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        if empty {
+            let refuse = || Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock));
+            let _ = self.socket.try_io(what, refuse);
+        }
     }
 
     /// Adds an echo request to a batch; `payload` appends what is behind its header.
@@ -315,32 +323,69 @@ fn bind(socket: &Socket, v6: bool) -> io::Result<u16> {
     bound.map(|bound| bound.port()).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// Whether packets can be sent with a name that their send stamps come back with (Linux 6.13). Tried
-/// out with an empty echo reply from this host to itself, which nobody answers.
-fn names_stamps(domain: Domain, kind: Type, protocol: Protocol) -> bool {
-    let Ok(socket) = Socket::new(domain, kind.nonblocking(), Some(protocol)) else { return false };
-    let (to, echo): (SocketAddr, u8) = match domain == Domain::IPV6 {
-        false => (([127, 0, 0, 1], 0).into(), if kind == Type::RAW { 0 } else { 8 }),
-        true => (([0, 0, 0, 0, 0, 0, 0, 1], 0).into(), if kind == Type::RAW { 129 } else { 128 }),
+/// A socket and no more.
+///
+/// # Errors
+/// `EPERM` (raw) or `EACCES` (datagram) without the right, `EAFNOSUPPORT` without the family, `EMFILE`.
+pub(super) fn bare(v6: bool, mode: SocketMode) -> io::Result<Socket> {
+    let (domain, protocol) = match v6 {
+        false => (Domain::IPV4, Protocol::ICMPV4),
+        true => (Domain::IPV6, Protocol::ICMPV6),
     };
-    if sys::stamp(&socket, true, false).is_err() {
-        return false;
-    }
+    let kind = match mode {
+        SocketMode::Datagram => Type::DGRAM,
+        _ => Type::RAW,
+    };
+    Socket::new(domain, kind.nonblocking(), Some(protocol))
+}
+
+/// Whether packets can be sent with a name that their send stamps come back with (Linux 6.13). Nothing is
+/// sent: a packet is to leave by an interface that does not exist, which the kernel finds out (`ENODEV`)
+/// only when it has taken the name, or has refused it (`EINVAL`).
+///
+/// # Errors
+/// Why not.
+pub(super) fn names_stamps(v6: bool, mode: SocketMode) -> io::Result<()> {
+    takes_control(v6, mode, sys::SCM_TS_OPT_ID)
+}
+
+/// Whether a packet may carry a control message of this type of the socket level.
+fn takes_control(v6: bool, mode: SocketMode, kind: i32) -> io::Result<()> {
+    let socket = bare(v6, mode)?;
+    sys::stamp(&socket, true, false)?;
+    let (to, echo): (SocketAddr, u8) = match v6 {
+        false => (([127, 0, 0, 1], 0).into(), 8),
+        true => (([0, 0, 0, 0, 0, 0, 0, 1], 0).into(), 128),
+    };
+    let nowhere = i32::MAX.to_ne_bytes();
     let mut batch = SendBatch::default();
     let write = |bytes: &mut Vec<u8>| {
         bytes.extend([echo, 0, 0, 0, 0, 0, 0, 0]);
-        let sum = checksum::checksum(bytes).to_be_bytes();
-        if let Some(place) = bytes.get_mut(2..4) {
-            place.copy_from_slice(&sum);
-        }
         Ok::<(), std::convert::Infallible>(())
     };
     let Ok(()) = batch.add(to, write, |(), controls| {
-        controls.add(libc::SOL_SOCKET, sys::SCM_TS_OPT_ID, &0_u32.to_ne_bytes());
+        controls.add(libc::SOL_SOCKET, kind, &0_u32.to_ne_bytes());
+        match v6 {
+            // struct in_pktinfo, struct in6_pktinfo.
+            false => {
+                controls.add(
+                    libc::IPPROTO_IP,
+                    libc::IP_PKTINFO,
+                    &[nowhere, [0; 4], [0; 4]].concat(),
+                );
+            }
+            true => {
+                let info = [&[0; 16][..], &nowhere].concat();
+                controls.add(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+            }
+        }
     });
-    let (_, error) = sys::send(&socket, &batch, 0);
-    // Unknown control messages are invalid; whatever else goes wrong comes after they are read.
-    error.is_none_or(|error| error.raw_os_error() != Some(libc::EINVAL))
+    match sys::send(&socket, &batch, 0).1 {
+        Some(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+        Some(error) => Err(error),
+        // What could not be sent was.
+        None => Err(io::ErrorKind::Unsupported.into()),
+    }
 }
 
 impl Message<'_> {
@@ -398,3 +443,6 @@ impl Message<'_> {
         hops
     }
 }
+
+#[cfg(test)]
+mod tests;

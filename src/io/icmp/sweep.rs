@@ -135,11 +135,6 @@ impl Sweep {
         row
     }
 
-    /// Packets that came for one of ours and were not believed.
-    pub(in crate::io) fn suspects(&self) -> u64 {
-        self.flows.iter().flatten().map(Flow::suspects).sum()
-    }
-
     /// The next event; `None` when everything is decided and the time to linger is over.
     ///
     /// # Errors

@@ -1,7 +1,9 @@
 //! The resolver of the system: getaddrinfo(3).
 
+use std::net::IpAddr;
+
 use crate::io::errno;
-use crate::io::socket::getaddrinfo::{GaiError, GaiErrorKind, lookup};
+use crate::io::socket::getaddrinfo::{GaiError, GaiErrorKind, lookup, name_of};
 use crate::resolve::{BoxFuture, Family, Resolve, ResolveError, Resolved};
 use crate::target::Name;
 use crate::verdict::{Failure, FailureKind, LocalFault, LocalFaultKind, RawCode};
@@ -36,6 +38,19 @@ impl Resolve for SystemResolver {
     ) -> BoxFuture<'a, Result<Resolved, ResolveError>> {
         Box::pin(ask(name.as_str().to_owned(), family))
     }
+
+    fn reverse<'a>(
+        &'a self,
+        address: IpAddr,
+    ) -> BoxFuture<'a, Result<Option<String>, ResolveError>> {
+        Box::pin(async move {
+            match blocking(move || name_of(address)).await? {
+                Ok(name) => Ok(Some(name)),
+                Err(error) if error.kind == GaiErrorKind::NoName => Ok(None),
+                Err(error) => Err(resolve_error(error)),
+            }
+        })
+    }
 }
 
 /// Aborts the task unless it has ended: a call that still waits for a thread is then never made.
@@ -48,14 +63,19 @@ impl Drop for Abort {
 }
 
 async fn ask(name: String, family: Family) -> Result<Resolved, ResolveError> {
-    let call = tokio::task::spawn_blocking(move || lookup(&name, family));
+    let addresses = blocking(move || lookup(&name, family)).await?;
+    addresses.map(Resolved::new).map_err(resolve_error)
+}
+
+/// Makes a call that blocks on a thread for such calls.
+async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ResolveError> {
+    let call = tokio::task::spawn_blocking(call);
     let _abort = Abort(call.abort_handle());
-    match call.await {
-        Ok(Ok(addresses)) => Ok(Resolved::new(addresses)),
-        Ok(Err(error)) => Err(resolve_error(error)),
-        // The runtime is being shut down under the probe: `lookup` itself does not panic.
-        Err(_) => Err(ResolveError::Local(LocalFault::new(LocalFaultKind::Cancelled))),
-    }
+    // The runtime is being shut down under the probe: no such call panics.
+    let cancelled = |_| ResolveError::Local(LocalFault::new(LocalFaultKind::Cancelled));
+    call.await.map_err(cancelled)
 }
 
 fn resolve_error(error: GaiError) -> ResolveError {
@@ -115,6 +135,13 @@ mod tests {
     async fn a_name_resolves_on_the_blocking_pool() {
         let found = SystemResolver.resolve(&"localhost".parse().unwrap(), Family::Any).await;
         assert!(found.unwrap().addresses.iter().all(|a| a.ip().is_loopback()));
+    }
+
+    #[tokio::test]
+    async fn an_address_has_the_name_of_the_hosts_file_or_none() {
+        let name = SystemResolver.reverse(IpAddr::from([127, 0, 0, 1])).await.unwrap();
+        println!("127.0.0.1 is {name:?}");
+        assert!(name.is_none_or(|name| !name.is_empty() && name.parse::<IpAddr>().is_err()));
     }
 
     #[test]

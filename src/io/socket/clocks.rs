@@ -62,6 +62,7 @@ impl HiResTimer {
     }
 
     /// Ready once the clock has come so far. One moment at a time: a new one takes the place of the old.
+    /// The task may be woken for an old one as well.
     pub(in crate::io) fn poll_until(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
         loop {
             let now = crate::io::time::now();
@@ -69,7 +70,9 @@ impl HiResTimer {
             else {
                 return Poll::Ready(());
             };
-            if self.set != Some(until) {
+            // One that goes off earlier is as good: it is set anew then. Most moments that are waited for
+            // are put off before they come, and setting a timer costs more than a look at the clock.
+            if self.set.is_none_or(|set| set > until) {
                 if self.arm(left).is_err() {
                     // No reason is known why it should; a busy caller is better than one that hangs.
                     return Poll::Ready(());

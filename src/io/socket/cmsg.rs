@@ -56,6 +56,9 @@ pub(crate) struct ExtendedError {
 }
 
 impl ExtendedError {
+    /// `SO_EE_ORIGIN_LOCAL`.
+    #[cfg(feature = "icmp")]
+    pub(crate) const LOCAL: u8 = 1;
     /// `SO_EE_ORIGIN_ICMP`.
     pub(crate) const ICMP: u8 = 2;
     /// `SO_EE_ORIGIN_ICMP6`.

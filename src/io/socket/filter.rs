@@ -48,6 +48,15 @@ impl Program {
         self.error = self.lines.len();
     }
 
+    /// Lets through what was loaded last if it is one of these, of which there must not be more than a
+    /// jump can pass over: 255 lines.
+    fn one_of(&mut self, values: &[u16]) {
+        for (place, value) in values.iter().enumerate() {
+            let no = if place + 1 == values.len() { To::No } else { To::Next };
+            self.check((*value).into(), To::Yes, no);
+        }
+    }
+
     /// The last two lines are the two ends.
     fn finish(self) -> Vec<SockFilter> {
         let Program { lines, error } = self;
@@ -75,6 +84,22 @@ impl Program {
 /// Lets nothing through.
 pub(in crate::io) fn nothing() -> [SockFilter; 1] {
     [SockFilter::new(RET, 0, 0, 0)]
+}
+
+/// For a packet socket: whatever is ICMP or ICMPv6. Packets begin with their IP header.
+pub(in crate::io) fn icmp() -> Vec<SockFilter> {
+    let mut program = Program::default();
+    program.then(LDB_ABS, 0);
+    program.then(AND, 0xf0);
+    program.check(0x60, To::Error, To::Next);
+    program.check(0x40, To::Next, To::No);
+    program.then(LDB_ABS, 9);
+    program.check(1, To::Yes, To::No);
+    // Not errors here, but IPv6.
+    program.errors_from_here();
+    program.then(LDB_ABS, 6);
+    program.check(58, To::Yes, To::No);
+    program.finish()
 }
 
 /// For a raw ICMP or ICMPv6 socket: echo replies whose identifier is ours, and errors about echo requests
@@ -140,6 +165,60 @@ fn echo_v6(base: u16, mask: u16) -> Vec<SockFilter> {
     program.finish()
 }
 
+/// For a raw ICMP or ICMPv6 socket: errors about packets of this protocol, UDP or TCP, that came from one of
+/// these ports. A packet too short to tell is not let through; a quoted IPv6 packet with extension headers
+/// is, unseen.
+pub(in crate::io) fn errors_about(v6: bool, protocol: u8, ports: &[u16]) -> Vec<SockFilter> {
+    let mut program = Program::default();
+    let kinds: &[u32] = if v6 { &[1, 2, 3, 4] } else { &[3, 11, 12] };
+    if !v6 {
+        program.then(LDX_MSH, 0);
+    }
+    program.then(if v6 { LDB_ABS } else { LDB_IND }, 0);
+    for kind in kinds {
+        let no = if kinds.last() == Some(kind) { To::No } else { To::Next };
+        program.check(*kind, To::Error, no);
+    }
+    program.errors_from_here();
+    if v6 {
+        program.then(LDB_ABS, 8 + 6);
+        for extension in [0, 43, 44, 60, 51] {
+            program.check(extension, To::Yes, To::Next);
+        }
+        program.check(protocol.into(), To::Next, To::No);
+        program.then(LDH_ABS, 8 + 40);
+    } else {
+        program.then(LDB_IND, 8 + 9);
+        program.check(protocol.into(), To::Next, To::No);
+        program.then(LDB_IND, 8);
+        program.then(AND, 0xf);
+        program.then(LSH, 2);
+        program.then(ADD_X, 0);
+        program.then(TAX, 0);
+        program.then(LDH_IND, 8);
+    }
+    program.one_of(ports);
+    program.finish()
+}
+
+/// For a raw TCP socket: segments from this port to one of ours that open or reset a connection.
+pub(in crate::io) fn handshakes(v6: bool, from: u16, to: &[u16]) -> Vec<SockFilter> {
+    let mut program = Program::default();
+    // Only in IPv4 packets begin with their IP header. Elsewhere X is zero, as every program starts.
+    if !v6 {
+        program.then(LDX_MSH, 0);
+    }
+    program.then(LDB_IND, 13);
+    // SYN and RST.
+    program.then(AND, 0x06);
+    program.check(0, To::No, To::Next);
+    program.then(LDH_IND, 0);
+    program.check(from.into(), To::Next, To::No);
+    program.then(LDH_IND, 2);
+    program.one_of(to);
+    program.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -148,15 +227,31 @@ mod tests {
 
     use super::*;
 
-    /// Any socket runs the program alike; one of a pair needs no rights.
     fn passes(v6: bool, packet: &[u8]) -> bool {
+        lets(&echo(v6, 0x4040, 0xffc0), packet)
+    }
+
+    /// Any socket runs the program alike; one of a pair needs no rights.
+    fn lets(filter: &[SockFilter], packet: &[u8]) -> bool {
         let (mut near, far) = Socket::pair(Domain::UNIX, Type::DGRAM, None).unwrap();
-        near.attach_filter(&echo(v6, 0x4040, 0xffc0)).unwrap();
+        near.attach_filter(filter).unwrap();
         near.set_nonblocking(true).unwrap();
         // A datagram that does not pass is refused to its sender.
         let _ = far.send(packet);
         let mut buffer = [0; 2048];
         near.read(&mut buffer).is_ok_and(|len| len == packet.len())
+    }
+
+    #[test]
+    fn a_capture_sees_icmp_of_both_families_and_nothing_else() {
+        let packet = |first: u8, v4: u8, v6: u8| {
+            let mut packet = [0; 40];
+            (packet[0], packet[9], packet[6]) = (first, v4, v6);
+            lets(&icmp(), &packet)
+        };
+        assert!(packet(0x45, 1, 0) && packet(0x4f, 1, 0) && packet(0x60, 0, 58));
+        assert!(!packet(0x45, 6, 58) && !packet(0x60, 1, 6) && !packet(0x00, 1, 58));
+        assert!(!lets(&icmp(), &[0x45]));
     }
 
     fn reply(v6: bool, kind: u8, id: u16) -> Vec<u8> {
@@ -209,6 +304,53 @@ mod tests {
                 passes(true, &error(true, kind, 44, 0, 0)),
                 "extension headers are for the parser"
             );
+        }
+    }
+
+    #[test]
+    fn only_errors_about_our_ports_pass() {
+        let ports: Vec<u16> = (0..64).map(|n| 40_000 + 3 * n).collect();
+        for v6 in [false, true] {
+            let kinds: &[u8] = if v6 { &[1, 2, 3, 4] } else { &[3, 11, 12] };
+            let filter = errors_about(v6, 17, &ports);
+            // In these packets the source port is where the type stands.
+            let about = |kind, protocol, words, port: u16| {
+                let mut packet = error(v6, kind, protocol, 0, words);
+                let at = packet.len() - 8;
+                packet[at..at + 2].copy_from_slice(&port.to_be_bytes());
+                packet
+            };
+            for kind in kinds {
+                for words in [5, 15] {
+                    assert!(lets(&filter, &about(*kind, 17, words, 40_000)));
+                    assert!(lets(&filter, &about(*kind, 17, words, 40_189)));
+                    assert!(!lets(&filter, &about(*kind, 17, words, 40_001)));
+                    assert!(!lets(&filter, &about(*kind, 6, words, 40_000)));
+                }
+            }
+            assert!(!lets(&filter, &about(0, 17, 5, 40_000)));
+            let whole = about(3, 17, 5, 40_000);
+            assert!((1..whole.len() - 7).all(|len| !lets(&filter, &whole[..len])));
+        }
+    }
+
+    #[test]
+    fn only_what_opens_or_resets_our_connections_passes() {
+        for v6 in [false, true] {
+            let filter = handshakes(v6, 443, &[50_000, 50_001]);
+            let segment = |from: u16, to: u16, flags: u8| {
+                let ip: &[u8] = if v6 { &[] } else { &[0x46; 24] };
+                let ports = [from.to_be_bytes(), to.to_be_bytes()].concat();
+                [ip, &ports, &[0; 9], &[flags], &[0; 6]].concat()
+            };
+            for flags in [0x12, 0x14, 0x04] {
+                assert!(lets(&filter, &segment(443, 50_001, flags)), "{flags:x}");
+                assert!(!lets(&filter, &segment(80, 50_001, flags)));
+                assert!(!lets(&filter, &segment(443, 50_002, flags)));
+            }
+            for flags in [0x10, 0x11, 0x18] {
+                assert!(!lets(&filter, &segment(443, 50_001, flags)), "{flags:x}");
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
-//! getaddrinfo(3) with its own error codes, which the standard library turns into text.
+//! getaddrinfo(3) and getnameinfo(3) with their own error codes, which the standard library turns into
+//! text.
 #![cfg_attr(unix, allow(unsafe_code))]
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::resolve::Family;
 
@@ -68,11 +69,19 @@ pub(crate) fn lookup(name: &str, family: Family) -> Result<Vec<SocketAddr>, GaiE
     Ok(addresses)
 }
 
+/// The name of an address. **Blocks**, as [`lookup`] does.
+///
+/// # Errors
+/// [`GaiError`]: [`GaiErrorKind::NoName`] if there is none, or if this system cannot be asked.
+pub(crate) fn name_of(address: IpAddr) -> Result<String, GaiError> {
+    imp::name_of(address)
+}
+
 #[cfg(unix)]
 mod imp {
-    use std::ffi::CString;
+    use std::ffi::{CStr, CString};
     use std::io;
-    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
     use std::ptr;
 
     use super::{Family, GaiError, GaiErrorKind};
@@ -119,6 +128,34 @@ mod imp {
             next = info.ai_next;
         }
         Ok(addresses)
+    }
+
+    /// Room for a name: `NI_MAXHOST` of netdb.h.
+    const NAME: usize = 1025;
+
+    pub(super) fn name_of(address: IpAddr) -> Result<String, GaiError> {
+        let address = socket2::SockAddr::from(SocketAddr::new(address, 0));
+        let mut name = [0_u8; NAME];
+        // SAFETY: the address is a socket address of the length that it says, `name` is valid for writes of
+        // the length that is given, and both outlive the call. No service is asked for, which a null
+        // pointer and a length of zero say.
+        let code = unsafe {
+            libc::getnameinfo(
+                address.as_ptr().cast(),
+                address.len(),
+                name.as_mut_ptr().cast(),
+                NAME as libc::socklen_t,
+                ptr::null_mut(),
+                0,
+                libc::NI_NAMEREQD,
+            )
+        };
+        if code != 0 {
+            return Err(GaiError { kind: kind(code), code: Some(code) });
+        }
+        let name = CStr::from_bytes_until_nul(&name).map(CStr::to_string_lossy);
+        name.map(|name| name.into_owned())
+            .map_err(|_| GaiError { kind: GaiErrorKind::Other, code: None })
     }
 
     fn address(info: &libc::addrinfo) -> Option<SocketAddr> {
@@ -177,9 +214,13 @@ mod imp {
 #[cfg(not(unix))]
 mod imp {
     use std::io;
-    use std::net::{SocketAddr, ToSocketAddrs};
+    use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
     use super::{Family, GaiError, GaiErrorKind};
+
+    pub(super) fn name_of(_: IpAddr) -> Result<String, GaiError> {
+        Err(GaiError { kind: GaiErrorKind::NoName, code: None })
+    }
 
     pub(super) fn lookup(name: &str, family: Family) -> Result<Vec<SocketAddr>, GaiError> {
         let found = (name, 0).to_socket_addrs().map_err(|error: io::Error| {

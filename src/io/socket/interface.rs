@@ -28,6 +28,33 @@ fn by_name(name: &str) -> io::Result<NonZeroU32> {
     NonZeroU32::new(index).ok_or_else(io::Error::last_os_error)
 }
 
+/// The names of all network interfaces (if_nameindex(3)), in the namespace of the calling thread:
+/// `/sys/class/net` shows that of whoever mounted it.
+///
+/// # Errors
+/// What opening a socket can yield, such as `EMFILE`.
+#[cfg(all(feature = "icmp", target_os = "linux"))]
+pub(in crate::io) fn names() -> io::Result<Vec<String>> {
+    // SAFETY: takes nothing; returns null or a list that is ours until it is freed below.
+    let list = unsafe { libc::if_nameindex() };
+    if list.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let mut names = Vec::new();
+    let mut entry = list;
+    // SAFETY: the list ends in an entry of index 0 with a null name, and the walk ends there; all
+    // entries before it have C strings as names.
+    unsafe {
+        while !(*entry).if_name.is_null() {
+            let name = std::ffi::CStr::from_ptr((*entry).if_name);
+            names.extend(name.to_str().map(str::to_owned));
+            entry = entry.add(1);
+        }
+        libc::if_freenameindex(list);
+    }
+    Ok(names)
+}
+
 #[cfg(not(unix))]
 fn by_name(_: &str) -> io::Result<NonZeroU32> {
     Err(io::ErrorKind::Unsupported.into())
@@ -44,5 +71,13 @@ mod tests {
             assert_eq!(index(zone).unwrap_err().raw_os_error(), Some(libc::ENODEV), "{zone:?}");
         }
         assert_eq!(index("lo").unwrap(), index("1").unwrap());
+    }
+
+    #[test]
+    #[cfg(all(feature = "icmp", target_os = "linux"))]
+    fn all_interfaces_have_a_number() {
+        let names = names().unwrap();
+        assert!(names.iter().any(|name| name == "lo"), "{names:?}");
+        assert!(names.iter().all(|name| by_name(name).is_ok()), "{names:?}");
     }
 }

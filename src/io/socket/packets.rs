@@ -85,6 +85,14 @@ fn bytes_of(words: &[u64; CONTROL / 8]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), CONTROL) }
 }
 
+#[cfg(test)]
+impl<'a> Message<'a> {
+    /// As if it had been received.
+    pub(in crate::io) fn of(bytes: &'a [u8], from: SocketAddr, control: &'a [u8]) -> Self {
+        Message { bytes, from: Some(from), control, flags: 0 }
+    }
+}
+
 impl Message<'_> {
     /// The control messages; none if they were cut short, since the last one may then be half.
     pub(in crate::io) fn controls(&self) -> impl Iterator<Item = ControlMessage<'_>> {
@@ -407,5 +415,16 @@ mod tests {
         let mut received = ReceiveBatch::new(1, 10);
         assert_eq!(receive(&to, &mut received, 0).unwrap(), 1);
         assert_eq!(received.messages().next().unwrap().bytes, [7; 10]);
+    }
+
+    #[test]
+    fn i104_of_control_messages_that_were_cut_short_none_is_read() {
+        let mut words = Vec::new();
+        let mut controls = Controls { words: &mut words, start: 0 };
+        controls.add(libc::IPPROTO_IP, libc::IP_TTL, &64_i32.to_ne_bytes());
+        let control: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let message = |flags| Message { bytes: &[], from: None, control: &control, flags };
+        assert_eq!(message(0).controls().count(), 1);
+        assert_eq!(message(libc::MSG_CTRUNC).controls().count(), 0);
     }
 }

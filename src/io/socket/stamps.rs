@@ -12,12 +12,14 @@ const LONGEST: Duration = Duration::from_millis(5);
 /// Waits until received packets are stamped. The first socket of a host that asks for stamps switches
 /// them on, and the kernel takes a moment for it, within which packets come without. A few datagrams
 /// from this host to itself tell when it is over; after 5 ms, or if anything goes wrong, it is left at
-/// that: results say which stamps they had.
-pub(in crate::io) fn wait_for_stamps() {
-    let _ = try_to_wait();
+/// that: results say which stamps they had. Returns how long it took, `None` if no stamp came.
+pub(in crate::io) fn wait_for_stamps() -> Option<Duration> {
+    let start = Instant::now();
+    try_to_wait().ok()?.then(|| start.elapsed())
 }
 
-fn try_to_wait() -> io::Result<()> {
+/// Whether a stamp came.
+fn try_to_wait() -> io::Result<bool> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     sys::stamp(&socket, false, true)?;
     socket.connect(socket.local_addr()?)?;
@@ -30,12 +32,12 @@ fn try_to_wait() -> io::Result<()> {
                 .messages()
                 .flat_map(|message| message.controls().map(Control::of).collect::<Vec<_>>());
             if controls.any(|control| matches!(control, Control::Stamp(Some(_)))) {
-                return Ok(());
+                return Ok(true);
             }
         }
         std::thread::sleep(Duration::from_micros(100));
     }
-    Ok(())
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@
 //! ```
 
 mod compose;
+mod edns;
 mod error;
 mod header;
 mod message;
@@ -37,10 +38,13 @@ mod record;
 mod registry;
 
 pub use compose::{ComposeError, Composer};
+pub use edns::{CLIENT_COOKIE, Edns, EdnsOption, EdnsOptions, EdnsRepr};
 pub use error::{DnsError, DnsErrorKind};
 pub use header::{Flags, HEADER, Header};
 pub use message::{Message, Question, Questions, Records, Section};
 pub use name::{DnsName, Labels, MAX_LABEL, MAX_NAME, MAX_POINTERS, NameError, NameRef};
 pub use rdata::{RData, RecordBuf};
 pub use record::{DataReader, Record};
-pub use registry::{Class, Opcode, Rcode, RecordType, UnknownMnemonic};
+pub use registry::{
+    Class, ExtendedErrorCode, Opcode, OptionCode, Rcode, RecordType, UnknownMnemonic,
+};

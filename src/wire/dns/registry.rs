@@ -240,6 +240,104 @@ registry! {
     BADCOOKIE = 23 "BADCOOKIE"
 }
 
+registry! {
+    /// The code of an EDNS option (RFC 6891, 6.1.2; the rest as IANA has them).
+    OptionCode(u16), "OPTION";
+    /// The identifier of a server (RFC 5001).
+    NSID = 3 "NSID"
+    /// Algorithms of signatures that are understood (RFC 6975).
+    DAU = 5 "DAU"
+    /// Algorithms of delegation signers that are understood (RFC 6975).
+    DHU = 6 "DHU"
+    /// Algorithms of hashed denial that are understood (RFC 6975).
+    N3U = 7 "N3U"
+    /// The network of a client (RFC 7871).
+    CLIENT_SUBNET = 8 "ECS"
+    /// The expiry of a zone (RFC 7314).
+    EXPIRE = 9 "EXPIRE"
+    /// A cookie (RFC 7873).
+    COOKIE = 10 "COOKIE"
+    /// How long a connection is kept (RFC 7828).
+    KEEPALIVE = 11 "KEEPALIVE"
+    /// Octets that fill up (RFC 7830).
+    PADDING = 12 "PADDING"
+    /// A query for a chain of trust (RFC 7901).
+    CHAIN = 13 "CHAIN"
+    /// Trust anchors that are known (RFC 8145).
+    KEY_TAG = 14 "KEYTAG"
+    /// Why a query ended as it did (RFC 8914).
+    EXTENDED_ERROR = 15 "EDE"
+    /// Where errors are reported to (RFC 9567).
+    REPORT_CHANNEL = 18 "REPORTCHANNEL"
+}
+
+registry! {
+    /// Why a query ended as it did (RFC 8914, 4; the rest as IANA has them).
+    ExtendedErrorCode(u16), "EDE";
+    /// None of the others.
+    OTHER = 0 "Other"
+    /// A key algorithm that is not supported.
+    UNSUPPORTED_DNSKEY_ALGORITHM = 1 "Unsupported DNSKEY Algorithm"
+    /// A digest that is not supported.
+    UNSUPPORTED_DS_DIGEST_TYPE = 2 "Unsupported DS Digest Type"
+    /// The answer is older than it may be.
+    STALE_ANSWER = 3 "Stale Answer"
+    /// The answer was made up by a policy.
+    FORGED_ANSWER = 4 "Forged Answer"
+    /// The signatures could be checked neither way.
+    DNSSEC_INDETERMINATE = 5 "DNSSEC Indeterminate"
+    /// The signatures are wrong.
+    DNSSEC_BOGUS = 6 "DNSSEC Bogus"
+    /// A signature has expired.
+    SIGNATURE_EXPIRED = 7 "Signature Expired"
+    /// A signature is not valid yet.
+    SIGNATURE_NOT_YET_VALID = 8 "Signature Not Yet Valid"
+    /// A key is missing.
+    DNSKEY_MISSING = 9 "DNSKEY Missing"
+    /// Signatures are missing.
+    RRSIGS_MISSING = 10 "RRSIGs Missing"
+    /// The key is no zone key.
+    NO_ZONE_KEY_BIT_SET = 11 "No Zone Key Bit Set"
+    /// The proof that something is not there is missing.
+    NSEC_MISSING = 12 "NSEC Missing"
+    /// The error comes from a cache.
+    CACHED_ERROR = 13 "Cached Error"
+    /// The server is not ready yet.
+    NOT_READY = 14 "Not Ready"
+    /// The operator blocks it.
+    BLOCKED = 15 "Blocked"
+    /// Somebody else has it blocked.
+    CENSORED = 16 "Censored"
+    /// The client has it blocked.
+    FILTERED = 17 "Filtered"
+    /// The client is not allowed to ask.
+    PROHIBITED = 18 "Prohibited"
+    /// That something is not there is older news than it may be.
+    STALE_NXDOMAIN_ANSWER = 19 "Stale NXDOMAIN Answer"
+    /// The server has no authority.
+    NOT_AUTHORITATIVE = 20 "Not Authoritative"
+    /// The query is not supported.
+    NOT_SUPPORTED = 21 "Not Supported"
+    /// No server of the zone could be reached.
+    NO_REACHABLE_AUTHORITY = 22 "No Reachable Authority"
+    /// The network failed.
+    NETWORK_ERROR = 23 "Network Error"
+    /// The data of the zone are not valid.
+    INVALID_DATA = 24 "Invalid Data"
+    /// A signature expired before it became valid.
+    SIGNATURE_EXPIRED_BEFORE_VALID = 25 "Signature Expired before Valid"
+    /// The query came too early in TLS.
+    TOO_EARLY = 26 "Too Early"
+    /// The number of iterations of NSEC3 is not supported.
+    UNSUPPORTED_NSEC3_ITERATIONS = 27 "Unsupported NSEC3 Iterations Value"
+    /// A policy of the server cannot be met.
+    UNABLE_TO_CONFORM_TO_POLICY = 28 "Unable to conform to policy"
+    /// The answer was put together from others.
+    SYNTHESIZED = 29 "Synthesized"
+    /// The type that was asked for is not valid.
+    INVALID_QUERY_TYPE = 30 "Invalid Query Type"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,8 +32,12 @@ fn probe(job: &Job<'_>, socket: SocketChoice) -> Outcome {
     let target = job.target.to_string().parse().expect("an address is a target");
     let result = job.net.client.block_on(async move || {
         let engine = IcmpEngine::new(EngineConfig { socket, ..EngineConfig::default() });
-        let prober = IcmpProber::new(&engine.expect("fine"), config).expect("fine");
-        prober.probe(&target).await
+        let engine = engine.expect("fine");
+        let prober = IcmpProber::new(&engine, config).expect("fine");
+        let result = prober.probe(&target).await;
+        // Whatever came, or did not: no packet is left in the table.
+        assert_eq!(engine.stats().waiting, 0, "{result}");
+        result
     });
     outcome(&result)
 }

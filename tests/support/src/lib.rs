@@ -29,6 +29,7 @@ pub mod netns;
 pub mod packet;
 pub mod pki;
 pub mod relay;
+pub mod rights;
 pub mod server;
 pub mod skip;
 mod sys;

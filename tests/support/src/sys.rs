@@ -166,3 +166,51 @@ pub(crate) fn set_descriptor_limit(soft: u64) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Takes all capabilities from the calling thread (capset(2), capabilities(7)).
+pub(crate) fn drop_capabilities() -> io::Result<()> {
+    const VERSION_3: u32 = 0x2008_0522;
+    // The header: version, and 0 for this thread; twice effective, permitted, inheritable.
+    let (header, none) = ([VERSION_3, 0], [0_u32; 6]);
+    // SAFETY: the kernel reads the two structures, which are as long as this version has them.
+    let outcome = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Has every setsockopt(2) of the calling thread with this level and name fail (seccomp(2)), for as long
+/// as the thread lives.
+pub(crate) fn refuse_option(level: i32, name: i32, errno: i32) -> io::Result<()> {
+    // linux/bpf_common.h: load a word, compare, return. linux/seccomp.h: `struct seccomp_data` has the
+    // number of the call first and its arguments, 64 bits each, from byte 16 on.
+    const LOAD: u16 = 0x20;
+    const EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let low = if cfg!(target_endian = "little") { 0 } else { 4 };
+    let step = |code, k, jt, jf| libc::sock_filter { code, jt, jf, k };
+    let mut program = [
+        step(LOAD, 0, 0, 0),
+        step(EQUAL, libc::SYS_setsockopt as u32, 0, 5),
+        step(LOAD, 16 + 8 + low, 0, 0),
+        step(EQUAL, level.cast_unsigned(), 0, 3),
+        step(LOAD, 16 + 16 + low, 0, 0),
+        step(EQUAL, name.cast_unsigned(), 0, 1),
+        step(RETURN, libc::SECCOMP_RET_ERRNO | errno.cast_unsigned(), 0, 0),
+        step(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0),
+    ];
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the kernel reads the program, which lives until both calls have returned.
+    let outcome = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            | libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Processor time that the calling thread has used (clock_gettime(2)).
+pub(crate) fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one `timespec` where the pointer says, and that is one.
+    let outcome = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(outcome, 0, "every Linux has this clock");
+    Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
+}

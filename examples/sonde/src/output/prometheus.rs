@@ -29,6 +29,7 @@ pub(crate) fn page(results: &[ProbeResult]) -> String {
     page.stream_families();
     page.tls_families();
     page.icmp_families();
+    page.mtu_families();
     page.out
 }
 
@@ -188,6 +189,31 @@ impl<'a> Page<'a> {
                     ("max", rtt.max_ns),
                 ] {
                     samples.push(&[("stat", stat)], seconds(ns));
+                }
+            },
+        );
+    }
+
+    fn mtu_families(&mut self) {
+        self.gauges(
+            "netsonde_path_mtu_bytes",
+            "Largest packet that was answered in full size, with its IP header; absent if none was.",
+            |result, samples| {
+                if let Report::Mtu(report) = &result.report
+                    && let Some(mtu) = report.mtu
+                {
+                    samples.push(&[], mtu);
+                }
+            },
+        );
+        self.gauges(
+            "netsonde_path_mtu_confirmed",
+            "Whether a packet one byte larger is known not to pass.",
+            |result, samples| {
+                if let Report::Mtu(report) = &result.report
+                    && report.mtu.is_some()
+                {
+                    samples.push(&[], u8::from(report.confirmed));
                 }
             },
         );

@@ -8,12 +8,16 @@ use std::time::Duration;
 use netsonde::ProbeResult;
 use netsonde_support::{Connection, Server};
 
+mod calibrate;
 mod demo;
+mod doctor;
 mod formats;
 mod many;
+mod mtu;
 mod ping;
 mod script;
 mod stream;
+mod trace;
 mod usage;
 
 /// What a run of the tool left behind.

@@ -23,6 +23,7 @@ fn wrong_usage_ends_with_2_and_says_why() {
         (&["tls", "a:1", "--min-tls", "1.3", "--max-tls", "1.2"], "version"),
         (&["tcp", "--file", "/nowhere/targets"], "/nowhere/targets"),
         (&["tcp", "a:1", "--expect-failure", "bogus"], "--expect-failure"),
+        (&["doctor", "--format", "prometheus"], "--format"),
     ] {
         let run = sonde(args).ended(2);
         assert!(run.err.contains(wanted) && run.out.is_empty(), "{args:?}: {run:?}");
@@ -47,10 +48,10 @@ fn the_worst_verdict_decides_and_a_failure_is_worse_than_not_knowing() {
 #[test]
 fn help_has_examples_and_the_exit_status() {
     let whole = sonde(&["--help"]).ended(0);
-    for word in ["tcp", "tls", "script", "demo", "completions", "Exit status:"] {
+    for word in ["tcp", "tls", "script", "demo", "doctor", "completions", "Exit status:"] {
         assert!(whole.out.contains(word), "{word}");
     }
-    for command in ["tcp", "tls", "script", "demo"] {
+    for command in ["tcp", "tls", "ping", "trace", "mtu", "script", "calibrate", "demo", "doctor"] {
         let run = sonde(&[command, "--help"]).ended(0);
         for word in ["Examples:", &format!("sonde {command} "), "Exit status:"] {
             assert!(run.out.contains(word), "{command}: {word}");

@@ -155,3 +155,21 @@ fn a17_drops_that_hit_others_are_not_saved_for_later_losses() {
     lab.timeout(5 * SECOND);
     assert_eq!(lab.fate(4), EchoFate::Lost);
 }
+
+#[test]
+fn i53_an_mtu_that_the_packet_fits_into_is_implausible() {
+    // A packet of the lab has 56 bytes of payload, and with its headers 84 in IPv4.
+    for (mtu, flag) in [(83, None), (84, Some(Implausible::NotSmaller))] {
+        let mut lab = Lab::new();
+        let sent = lab.send(&Lab::packet(1), ms(0));
+        let failure = FailureKind::FragmentationNeeded;
+        let mut error = EchoError::new(failure, 3, 4, "198.51.100.1".parse().ok());
+        error.mtu = Some(mtu);
+        let Ticket { id, seq, .. } = sent.ticket;
+        let (destination, payload) = (sent.to, &sent.payload[..]);
+        let received = Received::at(lab.at(ms(2)));
+        let arrival = Arrival::Error { error, destination, id, seq, payload };
+        lab.engine.receive(arrival, &received).unwrap();
+        assert_eq!(refused(lab.fate(1)).mtu_implausible, flag, "{mtu}");
+    }
+}

@@ -182,10 +182,36 @@ pub(in crate::io) fn stamp(socket: &impl AsFd, sends: bool, receives: bool) -> i
     set_int(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags)
 }
 
+/// `SCM_TSTAMP_SCHED` of linux/errqueue.h: stamped before it is queued for the device.
+#[cfg(feature = "icmp")]
+pub(in crate::io) const SCM_TSTAMP_SCHED: u32 = 1;
+
+/// Has the kernel stamp what is sent twice, when it is scheduled and when it is handed to the device.
+#[cfg(feature = "icmp")]
+pub(in crate::io) fn stamp_twice(socket: &impl AsFd) -> io::Result<()> {
+    const TX_SOFTWARE: c_int = 1 << 1;
+    const SOFTWARE: c_int = 1 << 4;
+    const OPT_ID: c_int = 1 << 7;
+    const TX_SCHED: c_int = 1 << 8;
+    const OPT_TSONLY: c_int = 1 << 11;
+    let flags = TX_SOFTWARE | TX_SCHED | SOFTWARE | OPT_ID | OPT_TSONLY;
+    set_int(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, flags)
+}
+
 /// Has the kernel say with each packet how many it has dropped (`SO_RXQ_OVFL`, socket(7)).
 #[cfg(feature = "icmp")]
 pub(in crate::io) fn report_overflow(socket: &impl AsFd) -> io::Result<()> {
     set_flag(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, true)
+}
+
+/// How many packets the socket has dropped (`SO_MEMINFO`, `SK_MEMINFO_DROPS` of linux/sock_diag.h): what
+/// [`report_overflow`] has the next packet tell, without one.
+#[cfg(feature = "icmp")]
+pub(in crate::io) fn dropped(socket: &impl AsFd) -> Option<u32> {
+    const DROPS: usize = 8;
+    let mut buf = [0; 4 * (DROPS + 1)];
+    let value = getsockopt(socket, libc::SOL_SOCKET, libc::SO_MEMINFO, &mut buf).ok()?;
+    Some(u32::from_ne_bytes(cmsg::array(value, 4 * DROPS)?))
 }
 
 /// Has the kernel say the time to live and the type of service of what comes in (ip(7), ipv6(7)).
@@ -251,4 +277,47 @@ pub(in crate::io) fn mtu(socket: &impl AsFd, v6: bool) -> Option<u32> {
     };
     let value = getsockopt(socket, level, name, &mut buf).ok()?;
     u32::try_from(i32::from_ne_bytes(cmsg::array(value, 0)?)).ok()
+}
+
+/// Makes one of the requests about a network device (netdevice(7)) with a structure of words.
+#[cfg(feature = "icmp")]
+fn ask_device<const N: usize>(
+    socket: &impl AsFd,
+    device: &str,
+    request: u32,
+    mut words: [u32; N],
+) -> io::Result<[u32; N]> {
+    // SAFETY: `ifreq` is a C structure of integers and a union of such and pointers; all zero is valid.
+    let mut asked: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays 0.
+    if device.len() >= asked.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in asked.ifr_name.iter_mut().zip(device.bytes()) {
+        *to = from as libc::c_char;
+    }
+    asked.ifr_ifru.ifru_data = (&raw mut words).cast();
+    // SAFETY: the descriptor is borrowed and so open. The request has a name that ends in 0 and points
+    // to as many words as the two structures have that are asked for below; both outlive the call.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), request as _, &raw mut asked) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(words) }
+}
+
+/// What a device and its driver can stamp (`ETHTOOL_GET_TS_INFO`): `struct ethtool_ts_info` of
+/// linux/ethtool.h.
+#[cfg(feature = "icmp")]
+pub(in crate::io) fn device_stamps(socket: &impl AsFd, device: &str) -> io::Result<[u32; 11]> {
+    const SIOCETHTOOL: u32 = 0x8946;
+    const ETHTOOL_GET_TS_INFO: u32 = 0x41;
+    let mut words = [0; 11];
+    words[0] = ETHTOOL_GET_TS_INFO;
+    ask_device(socket, device, SIOCETHTOOL, words)
+}
+
+/// What a device has been set up to stamp (`SIOCGHWTSTAMP`): `struct hwtstamp_config` of
+/// linux/net_tstamp.h.
+#[cfg(feature = "icmp")]
+pub(in crate::io) fn device_stamping(socket: &impl AsFd, device: &str) -> io::Result<[u32; 3]> {
+    const SIOCGHWTSTAMP: u32 = 0x89b1;
+    ask_device(socket, device, SIOCGHWTSTAMP, [0; 3])
 }

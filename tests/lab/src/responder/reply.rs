@@ -51,7 +51,7 @@ pub struct Reply {
 }
 
 /// How a message is cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fragments {
     /// Bytes of the message in each but the last: a multiple of 8.
@@ -65,6 +65,9 @@ pub struct Fragments {
     /// Whether each but the first begins eight bytes early, so that it overlaps with the one before.
     #[serde(default)]
     pub overlapping: bool,
+    /// Whether what overlaps says something else than what is there already.
+    #[serde(default)]
+    pub conflicting: bool,
 }
 
 impl Reply {
@@ -159,8 +162,11 @@ impl Reply {
             let start = place * cut.size;
             let begin = if cut.overlapping && place > 0 { start - 8 } else { start };
             let more = start + piece.len() < message.len();
-            let piece = &message[begin..start + piece.len()];
-            pieces.push(self.packet(piece, Some((begin, more))));
+            let mut piece = message[begin..start + piece.len()].to_vec();
+            if cut.conflicting && begin < start {
+                piece[..8].iter_mut().for_each(|byte| *byte = !*byte);
+            }
+            pieces.push(self.packet(&piece, Some((begin, more))));
         }
         if cut.last_lost {
             pieces.pop();
@@ -303,7 +309,7 @@ mod tests {
     fn fragments_are_pieces_of_the_message() {
         for reply in replies() {
             let header = if reply.source.is_ipv4() { 20 } else { 48 };
-            let cut = Fragments { size: 16, reversed: false, last_lost: false, overlapping: false };
+            let cut = Fragments { size: 16, ..Fragments::default() };
             let pieces = |cut| Reply { fragments: Some(cut), ..reply.clone() }.packets();
             let whole: Vec<u8> =
                 pieces(cut).iter().flat_map(|piece| piece[header..].to_vec()).collect();
@@ -314,6 +320,11 @@ mod tests {
             assert_eq!(backwards, pieces(cut));
             let overlapping = pieces(Fragments { overlapping: true, ..cut });
             assert_eq!(overlapping[1].len(), header + 24);
+            assert_eq!(overlapping[1][header..header + 8], overlapping[0][header + 8..]);
+            let conflicting = pieces(Fragments { overlapping: true, conflicting: true, ..cut });
+            let other: Vec<u8> = overlapping[0][header + 8..].iter().map(|byte| !byte).collect();
+            assert_eq!(conflicting[1][header..header + 8], other);
+            assert_eq!(conflicting[1][header + 8..], overlapping[1][header + 8..]);
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod cadence;
 pub mod echo;
 #[cfg(feature = "icmp")]
 pub mod mtu;
+pub mod query;
 #[cfg(feature = "script")]
 pub mod script;
 #[cfg(feature = "icmp")]

@@ -338,10 +338,35 @@ impl Composer<'_> {
         for option in edns.options {
             option.write(&mut options)?;
         }
-        let [high, low] = if edns.dnssec_ok { DNSSEC_OK } else { 0 }.to_be_bytes();
-        let ttl = u32::from_be_bytes([edns.extended_rcode, edns.version, high, low]);
-        let (section, class) = (Section::Additional, Class(edns.udp_payload));
-        self.record(section, NameRef::ROOT, RecordType::OPT, class, ttl, &options)
+        let EdnsRepr { udp_payload, extended_rcode, version, dnssec_ok, .. } = *edns;
+        self.opt(udp_payload, [extended_rcode, version], dnssec_ok, &options)
+    }
+
+    /// Adds an OPT record of a query with options that were written before, one behind the other.
+    ///
+    /// # Errors
+    /// [`ComposeError`].
+    pub fn raw_edns(
+        &mut self,
+        udp_payload: u16,
+        version: u8,
+        dnssec_ok: bool,
+        options: &[u8],
+    ) -> Result<(), ComposeError> {
+        self.opt(udp_payload, [0, version], dnssec_ok, options)
+    }
+
+    fn opt(
+        &mut self,
+        udp_payload: u16,
+        [rcode, version]: [u8; 2],
+        dnssec_ok: bool,
+        options: &[u8],
+    ) -> Result<(), ComposeError> {
+        let [high, low] = if dnssec_ok { DNSSEC_OK } else { 0 }.to_be_bytes();
+        let ttl = u32::from_be_bytes([rcode, version, high, low]);
+        let (section, class) = (Section::Additional, Class(udp_payload));
+        self.record(section, NameRef::ROOT, RecordType::OPT, class, ttl, options)
     }
 }
 

@@ -33,6 +33,7 @@ mod error;
 mod header;
 mod message;
 mod name;
+pub mod rdata;
 mod record;
 mod registry;
 
@@ -42,6 +43,7 @@ pub use error::{DnsError, DnsErrorKind};
 pub use header::{Flags, HEADER, Header};
 pub use message::{Message, Question, Questions, Records, Section};
 pub use name::{DnsName, Labels, MAX_LABEL, MAX_NAME, MAX_POINTERS, NameError, NameRef};
+pub use rdata::{RData, RecordBuf};
 pub use record::{DataReader, Record};
 pub use registry::{
     Class, ExtendedErrorCode, Opcode, OptionCode, Rcode, RecordType, UnknownMnemonic,

@@ -252,8 +252,9 @@ fn i117_a_send_that_would_block_waits_and_its_lateness_is_on_record() {
         let slips: Vec<u64> = slips.map(|p| p.sent_ns.unwrap() - p.planned_ns).collect();
         let late: Vec<u64> = slips.iter().copied().filter(|slip| *slip > 100_000_000).collect();
         println!("{} waited: {:?}", late.len(), late.last());
-        // Those that were made before it was known that nothing leaves; the plan starts anew behind them.
-        assert!((1..=64).contains(&late.len()), "{late:?}");
+        // Those that were made before it was known that nothing leaves, and the next one, for which there
+        // was no room; the plan starts anew behind them.
+        assert!((1..=65).contains(&late.len()), "{late:?}");
         assert!(late.iter().all(|slip| *slip > 600_000_000), "{late:?}");
         assert!(slips[0] < 100_000_000 && slips[slips.len() - 1] < 100_000_000, "{slips:?}");
         // The time of one that waited is that of the way alone.

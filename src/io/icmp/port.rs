@@ -4,19 +4,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use super::arrival;
+use super::outbox::Outbox;
 use super::socket::{IcmpSocket, SendOptions};
-use crate::engine::echo::{
-    EchoEngine, EchoEvent, FlowId, Outgoing, PrepareError, Reading, Received, Stamp, Ticket,
-};
+use crate::engine::echo::{EchoEngine, EchoEvent, Reading, Received, Stamp};
 use crate::icmp::{DontFragment, EngineStats, SocketMode};
-use crate::io::socket::{ExtendedError, HiResTimer, ReceiveBatch, SendBatch, clock_pair};
+use crate::io::socket::{ExtendedError, HiResTimer, ReceiveBatch, clock_pair};
 
 /// What a packet is to be sent with.
 #[derive(Clone, Debug, Default)]
@@ -53,26 +51,26 @@ pub(in crate::io) struct Port {
     core: Mutex<Core>,
 }
 
-struct Core {
-    engine: EchoEngine,
-    queues: Vec<Queue>,
+pub(super) struct Core {
+    pub(super) engine: EchoEngine,
+    pub(super) queues: Vec<Queue>,
     /// Who waits for the clock: by time, then by flow.
-    sleepers: BTreeMap<(Instant, usize), Waker>,
-    driver: Option<Waker>,
+    pub(super) sleepers: BTreeMap<(Instant, usize), Waker>,
+    pub(super) driver: Option<Waker>,
     /// When the driver looks at the clock next; `None` for not at all.
     armed: Option<Instant>,
     /// Whatever had come in by then has been looked at.
-    heard: Option<Instant>,
-    ended: Option<PortError>,
+    pub(super) heard: Option<Instant>,
+    pub(super) ended: Option<PortError>,
     dont_fragment: DontFragment,
     /// Which packet has which number, on systems that count by themselves.
     numbered: VecDeque<u32>,
     first_number: u32,
     stats: EngineStats,
     overflow: u32,
-    wake: Vec<Waker>,
+    pub(super) wake: Vec<Waker>,
     /// The largest payload that an answer may have.
-    largest: u32,
+    pub(super) largest: u32,
     broadcast: bool,
     /// Packets, and entries of the error queue, read since both were empty.
     run: usize,
@@ -82,15 +80,16 @@ struct Core {
     errors: ReceiveBatch,
     /// The payload that `packets` has room for.
     sized_for: u32,
+    pub(super) outbox: Outbox,
 }
 
 /// What a flow has not taken yet.
 #[derive(Default)]
-struct Queue {
-    events: Vec<EchoEvent>,
-    waker: Option<Waker>,
-    sleep: Option<Instant>,
-    open: bool,
+pub(super) struct Queue {
+    pub(super) events: Vec<EchoEvent>,
+    pub(super) waker: Option<Waker>,
+    pub(super) sleep: Option<Instant>,
+    pub(super) open: bool,
 }
 
 /// Packets that a busy sender sends before it looks itself at what has come in: send stamps would fill
@@ -133,12 +132,17 @@ impl Port {
             packets: IcmpSocket::receive_batch(0),
             errors: IcmpSocket::error_batch(),
             sized_for: 0,
+            outbox: Outbox::default(),
         };
         Arc::new(Port { socket, core: Mutex::new(core) })
     }
 
     pub(in crate::io) fn mode(&self) -> SocketMode {
         self.socket.mode()
+    }
+
+    pub(super) fn socket(&self) -> &IcmpSocket {
+        &self.socket
     }
 
     pub(in crate::io) fn is_over(&self) -> bool {
@@ -161,12 +165,13 @@ impl Port {
         wake.extend(core.driver.take());
         wake.extend(std::mem::take(&mut core.sleepers).into_values());
         wake.extend(core.queues.iter_mut().filter_map(|queue| queue.waker.take()));
+        wake.extend(core.outbox.clear());
         drop(core);
         wake.into_iter().for_each(Waker::wake);
     }
 
     /// Nothing that can panic runs under the lock but the engine, whose state a panic leaves sound.
-    fn core(&self) -> MutexGuard<'_, Core> {
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -278,6 +283,76 @@ impl Port {
         core.run = 0;
     }
 
+    /// Hands what was made to the system.
+    pub(super) fn send_out(&self, core: &mut Core) {
+        if core.outbox.is_empty() || core.outbox.is_blocked() {
+            return;
+        }
+        let wish = core.outbox.wish;
+        if (core.dont_fragment, core.broadcast) != wish {
+            match self.socket.set_wishes(wish.0, wish.1) {
+                Ok(()) => (core.dont_fragment, core.broadcast) = wish,
+                Err(error) => {
+                    for (_, ticket) in core.outbox.made.drain(..) {
+                        core.engine.not_sent(ticket, error.raw_os_error().unwrap_or(0), None);
+                    }
+                    core.outbox.batch.clear();
+                }
+            }
+        }
+        let mut at = 0;
+        let (mut foreign, mut doubted) = (0, None);
+        while at < core.outbox.made.len() {
+            let before = clock_pair();
+            let (count, error) = self.socket.send(&core.outbox.batch, at);
+            let after = crate::io::time::now();
+            for (_, ticket) in core.outbox.made.iter().skip(at).take(count) {
+                core.engine.sent(*ticket, before, after);
+                if self.socket.stamps_sends() && !self.socket.names_stamps() {
+                    core.numbered.push_back(ticket.slot);
+                }
+            }
+            core.stats.sent += count as u64;
+            at += count;
+            let Some(error) = error else { continue };
+            match error.raw_os_error() {
+                _ if error.kind() == io::ErrorKind::Interrupted => {}
+                _ if error.kind() == io::ErrorKind::WouldBlock => {
+                    core.outbox.block();
+                    // It waits until the socket takes packets again.
+                    core.wake.extend(core.driver.clone());
+                    break;
+                }
+                // The error may be another packet's, which the socket has kept for the next caller. One may
+                // be kept whose entry of the error queue was read just before; a packet's own error comes
+                // again.
+                number
+                    if foreign < FOREIGN_ERRORS
+                        && (self.take_stamps(core)
+                            || (may_be_kept(number) && doubted.replace(at) != Some(at))) =>
+                {
+                    foreign += 1;
+                }
+                number => {
+                    if let Some((_, ticket)) = core.outbox.made.get(at) {
+                        let too_big = number == Some(libc::EMSGSIZE);
+                        let to = core.outbox.batch.address(at).filter(|_| too_big);
+                        let mtu = to.and_then(|to| self.socket.mtu_to(to));
+                        core.engine.not_sent(*ticket, number.unwrap_or(0), mtu);
+                        core.stats.send_errors += 1;
+                    }
+                    at += 1;
+                }
+            }
+        }
+        core.outbox.done(at);
+        core.unheard += at;
+        if core.unheard >= UNHEARD {
+            self.take_stamps(core);
+            self.take_packets(core);
+        }
+    }
+
     fn poll_drive(self: &Arc<Self>, driver: &mut Driver, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS {
             let mut core = self.core();
@@ -287,6 +362,12 @@ impl Port {
             if !core.driver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 core.driver = Some(cx.waker().clone());
             }
+            if core.outbox.is_blocked() && driver.poll_writable(self, cx) {
+                let wake = core.outbox.unblock();
+                core.wake.extend(wake);
+            }
+            self.send_out(&mut core);
+            let blocked = core.outbox.is_blocked();
             // Stamps first: answers then find those of their requests.
             self.take_stamps(&mut core);
             let readable = self.socket.poll_readable(cx).is_ready();
@@ -317,7 +398,9 @@ impl Port {
             let queued = self.mode() == SocketMode::Datagram && driver.poll_queue(self, cx);
             // Asked again, so that the task is woken by what comes next.
             let more = !drained || (readable && self.socket.poll_readable(cx).is_ready());
-            if !(more || due || queued) {
+            // What keeps the socket from taking packets is looked at in the next round, to be woken by it.
+            let blocked = blocked && driver.writable.is_none();
+            if !(more || due || queued || blocked) {
                 return Poll::Pending;
             }
         }
@@ -372,8 +455,15 @@ impl Core {
         }
     }
 
+    /// Hands out what became known by sending, and has the clock looked at for it.
+    pub(super) fn settle(&mut self) {
+        self.dispatch();
+        let next = self.engine.poll_timeout();
+        self.look_at(next);
+    }
+
     /// Hands out what the engine has to say.
-    fn dispatch(&mut self) {
+    pub(super) fn dispatch(&mut self) {
         while let Some((flow, event)) = self.engine.poll_event() {
             let Some(queue) = self.queues.get_mut(flow.index()).filter(|queue| queue.open) else {
                 continue;
@@ -384,7 +474,7 @@ impl Core {
     }
 
     /// Has the driver look at the clock no later than this.
-    fn look_at(&mut self, at: Option<Instant>) {
+    pub(super) fn look_at(&mut self, at: Option<Instant>) {
         let Some(at) = at else { return };
         if self.armed.is_none_or(|armed| at < armed) {
             self.armed = Some(at);
@@ -401,9 +491,24 @@ struct Driver {
     timer: HiResTimer,
     /// Waits for the error queue, where the errors of the path come that way.
     queue: Option<Waiting>,
+    /// Waits until the socket takes packets again.
+    writable: Option<Waiting>,
 }
 
 impl Driver {
+    /// Whether the socket takes packets again.
+    fn poll_writable(&mut self, port: &Arc<Port>, cx: &mut Context<'_>) -> bool {
+        let writable = self.writable.get_or_insert_with(|| {
+            let port = Arc::clone(port);
+            Box::pin(async move { port.socket.writable().await })
+        });
+        let ready = writable.as_mut().poll(cx).is_ready();
+        if ready {
+            self.writable = None;
+        }
+        ready
+    }
+
     /// Whether there is something on the error queue.
     fn poll_queue(&mut self, port: &Arc<Port>, cx: &mut Context<'_>) -> bool {
         let queue = self.queue.get_or_insert_with(|| {
@@ -435,7 +540,7 @@ pub(in crate::io) fn drive(
     let guard = Guard(port);
     async move {
         let port = &guard.0;
-        let mut driver = Driver { timer, queue: None };
+        let mut driver = Driver { timer, queue: None, writable: None };
         poll_fn(|cx| port.poll_drive(&mut driver, cx)).await;
     }
 }
@@ -458,279 +563,4 @@ fn may_be_kept(number: Option<i32>) -> bool {
                 | libc::EPROTO
         )
     )
-}
-
-/// Packets of one probe on a port. Dropped, it frees all of them.
-pub(in crate::io) struct Flow {
-    port: Arc<Port>,
-    id: FlowId,
-    made: Vec<Ticket>,
-    batch: SendBatch,
-    wish: (DontFragment, bool),
-    /// Waits until the socket takes packets again.
-    blocked: Option<Waiting>,
-    closed: bool,
-}
-
-impl fmt::Debug for Flow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flow").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl Flow {
-    /// Opens a flow.
-    pub(in crate::io) fn open(port: &Arc<Port>) -> Self {
-        let mut core = port.core();
-        let id = core.engine.open();
-        let place = id.index();
-        if core.queues.len() <= place {
-            core.queues.resize_with(place + 1, Queue::default);
-        }
-        if let Some(queue) = core.queues.get_mut(place) {
-            *queue = Queue { open: true, ..Queue::default() };
-        }
-        drop(core);
-        let batch = SendBatch::default();
-        let wish = (DontFragment::System, false);
-        let port = Arc::clone(port);
-        Flow { port, id, made: Vec::new(), batch, wish, blocked: None, closed: false }
-    }
-
-    /// Packets that came for one of ours and were not believed.
-    pub(in crate::io) fn suspects(&self) -> u64 {
-        self.port.core().engine.suspects(self.id)
-    }
-
-    /// Makes a packet, which leaves with the next [`flush`](Flow::flush). False if the socket takes none
-    /// at the moment; the task is woken when it does.
-    ///
-    /// # Errors
-    /// The port has ended, or is full.
-    pub(in crate::io) fn push(
-        &mut self,
-        cx: &mut Context<'_>,
-        outgoing: &Outgoing,
-        address: SocketAddr,
-        wish: &Wish,
-    ) -> Result<bool, PortError> {
-        if self.blocked.is_some()
-            || self.batch.is_full()
-            || self.wish != (wish.dont_fragment, wish.broadcast)
-        {
-            self.flush(cx)?;
-            if self.blocked.is_some() {
-                return Ok(false);
-            }
-        }
-        self.wish = (wish.dont_fragment, wish.broadcast);
-        let mut core = self.port.core();
-        if let Some(why) = core.ended {
-            return Err(why);
-        }
-        let socket = &self.port.socket;
-        let ticket = socket.add(&mut self.batch, address, &wish.options, |packet| {
-            core.engine.prepare(self.id, outgoing, packet)
-        });
-        core.largest = core.largest.max(outgoing.size);
-        match ticket {
-            Ok(ticket) => {
-                self.made.push(ticket);
-                Ok(true)
-            }
-            Err(PrepareError::Closed) => Err(PortError::Engine),
-            Err(_) => Err(PortError::Full),
-        }
-    }
-
-    /// Hands what was made to the system.
-    ///
-    /// # Errors
-    /// The port has ended.
-    pub(in crate::io) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), PortError> {
-        if self.made.is_empty() {
-            return Ok(());
-        }
-        if let Some(waiting) = &mut self.blocked {
-            if waiting.as_mut().poll(cx).is_pending() {
-                return Ok(());
-            }
-            self.blocked = None;
-        }
-        let port = Arc::clone(&self.port);
-        let mut guard = port.core();
-        let core = &mut *guard;
-        if let Some(why) = core.ended {
-            return Err(why);
-        }
-        if (core.dont_fragment, core.broadcast) != self.wish {
-            match port.socket.set_wishes(self.wish.0, self.wish.1) {
-                Ok(()) => (core.dont_fragment, core.broadcast) = self.wish,
-                Err(error) => {
-                    for ticket in self.made.drain(..) {
-                        core.engine.not_sent(ticket, error.raw_os_error().unwrap_or(0), None);
-                    }
-                    self.batch.clear();
-                }
-            }
-        }
-        let mut at = 0;
-        let (mut foreign, mut doubted) = (0, None);
-        while let Some(left) = self.made.get(at..).filter(|left| !left.is_empty()) {
-            let before = clock_pair();
-            let (count, error) = port.socket.send(&self.batch, at);
-            let after = crate::io::time::now();
-            for ticket in left.iter().take(count) {
-                core.engine.sent(*ticket, before, after);
-                if port.socket.stamps_sends() && !port.socket.names_stamps() {
-                    core.numbered.push_back(ticket.slot);
-                }
-            }
-            core.stats.sent += count as u64;
-            at += count;
-            let Some(error) = error else { continue };
-            match error.raw_os_error() {
-                _ if error.kind() == io::ErrorKind::Interrupted => {}
-                _ if error.kind() == io::ErrorKind::WouldBlock => {
-                    let port = Arc::clone(&self.port);
-                    self.blocked = Some(Box::pin(async move { port.socket.writable().await }));
-                    break;
-                }
-                // The error may be another packet's, which the socket has kept for the next caller. One may
-                // be kept whose entry of the error queue was read just before; a packet's own error comes
-                // again.
-                number
-                    if foreign < FOREIGN_ERRORS
-                        && (port.take_stamps(core)
-                            || (may_be_kept(number) && doubted.replace(at) != Some(at))) =>
-                {
-                    foreign += 1;
-                }
-                number => {
-                    if let Some(ticket) = self.made.get(at) {
-                        let too_big = number == Some(libc::EMSGSIZE);
-                        let to = self.batch.address(at).filter(|_| too_big);
-                        let mtu = to.and_then(|to| port.socket.mtu_to(to));
-                        core.engine.not_sent(*ticket, number.unwrap_or(0), mtu);
-                        core.stats.send_errors += 1;
-                    }
-                    at += 1;
-                }
-            }
-        }
-        self.made.drain(..at.min(self.made.len()));
-        self.batch.done(at);
-        core.unheard += at;
-        if core.unheard >= UNHEARD {
-            port.take_stamps(core);
-            port.take_packets(core);
-        }
-        core.dispatch();
-        let next = core.engine.poll_timeout();
-        core.look_at(next);
-        let wake = std::mem::take(&mut core.wake);
-        drop(guard);
-        wake.into_iter().for_each(Waker::wake);
-        let at_once = self.blocked.as_mut().is_some_and(|w| w.as_mut().poll(cx).is_ready());
-        if at_once {
-            self.blocked = None;
-            cx.waker().wake_by_ref();
-        }
-        Ok(())
-    }
-
-    /// Moves the events to `into`. If there are none, the task is woken when there are.
-    ///
-    /// # Errors
-    /// The port has ended.
-    pub(in crate::io) fn poll_events(
-        &mut self,
-        cx: &mut Context<'_>,
-        into: &mut Vec<EchoEvent>,
-    ) -> Result<(), PortError> {
-        let mut core = self.port.core();
-        let ended = core.ended;
-        let Some(queue) = core.queues.get_mut(self.id.index()) else { return Ok(()) };
-        if queue.events.is_empty() {
-            queue.waker = Some(cx.waker().clone());
-            return ended.map_or(Ok(()), Err);
-        }
-        if into.is_empty() {
-            std::mem::swap(into, &mut queue.events);
-        } else {
-            into.append(&mut queue.events);
-        }
-        Ok(())
-    }
-
-    /// Whether everything that had come in by then was looked at.
-    pub(in crate::io) fn has_heard(&self, until: Instant) -> bool {
-        let core = self.port.core();
-        core.ended.is_some() || core.heard.is_some_and(|heard| heard >= until)
-    }
-
-    /// Ready when the clock has come so far.
-    pub(in crate::io) fn poll_until(&self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
-        if until <= crate::io::time::now() {
-            return Poll::Ready(());
-        }
-        self.wake_at(cx, until);
-        Poll::Pending
-    }
-
-    /// Has the task woken at that time; a later call takes the place of an earlier one.
-    pub(in crate::io) fn wake_at(&self, cx: &mut Context<'_>, until: Instant) {
-        let mut guard = self.port.core();
-        let core = &mut *guard;
-        let place = self.id.index();
-        let Some(queue) = core.queues.get_mut(place).filter(|_| core.ended.is_none()) else {
-            // Whoever asks for events is told why.
-            cx.waker().wake_by_ref();
-            return;
-        };
-        if let Some(old) = queue.sleep.replace(until) {
-            core.sleepers.remove(&(old, place));
-        }
-        core.sleepers.insert((until, place), cx.waker().clone());
-        core.look_at(Some(until));
-        let wake = std::mem::take(&mut core.wake);
-        drop(guard);
-        wake.into_iter().for_each(Waker::wake);
-    }
-
-    /// Ends the flow and takes the last events; also tells which packets have left and are not decided.
-    pub(in crate::io) fn close(mut self, into: &mut Vec<EchoEvent>) -> Vec<(u64, Instant)> {
-        let mut core = self.port.core();
-        core.engine.settle(self.id);
-        let undecided = core.engine.undecided(self.id);
-        drop(core);
-        self.shut(Some(into));
-        undecided
-    }
-
-    fn shut(&mut self, into: Option<&mut Vec<EchoEvent>>) {
-        if std::mem::replace(&mut self.closed, true) {
-            return;
-        }
-        let mut guard = self.port.core();
-        let core = &mut *guard;
-        core.engine.close(self.id);
-        core.dispatch();
-        let place = self.id.index();
-        if let Some(queue) = core.queues.get_mut(place).filter(|queue| queue.open) {
-            if let Some(into) = into {
-                into.append(&mut queue.events);
-            }
-            if let Some(at) = queue.sleep {
-                core.sleepers.remove(&(at, place));
-            }
-            *queue = Queue::default();
-        }
-    }
-}
-
-impl Drop for Flow {
-    fn drop(&mut self) {
-        self.shut(None);
-    }
 }

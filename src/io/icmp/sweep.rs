@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::port::{Flow, Port, PortError, Wish};
+use super::flow::Flow;
+use super::port::{Port, PortError, Wish};
 use crate::engine::cadence::Cadence;
 use crate::engine::echo::{EchoEvent, Filler, Outgoing};
 use crate::icmp::{EchoFate, EchoRecord, IcmpLimits, Responder};
@@ -148,9 +149,6 @@ impl Sweep {
             if let Some(event) = self.told.pop_front() {
                 return Poll::Ready(Ok(Some(event)));
             }
-            for flow in self.flows.iter_mut().flatten() {
-                flow.flush(cx)?;
-            }
             self.alarms = [None; 2];
             let sent = self.send_due(cx)?;
             let heard = self.take_events(cx)?;
@@ -234,9 +232,6 @@ impl Sweep {
                 let from = if late > self.plan.interval { now } else { row_due };
                 self.queue.push_back((from + self.plan.interval, row));
             }
-        }
-        for flow in self.flows.iter_mut().flatten() {
-            flow.flush(cx)?;
         }
         Ok(made > 0)
     }

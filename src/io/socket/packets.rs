@@ -215,6 +215,14 @@ impl SendBatch {
         Ok(value)
     }
 
+    /// Keeps those for which this says so, which is asked in their order.
+    pub(in crate::io) fn retain(&mut self, mut keep: impl FnMut() -> bool) {
+        self.items.retain(|_| keep());
+        if self.items.is_empty() {
+            self.clear();
+        }
+    }
+
     /// Takes out the first `count`, which have been dealt with.
     pub(in crate::io) fn done(&mut self, count: usize) {
         if count >= self.items.len() {

@@ -11,7 +11,8 @@ use crate::engine::echo::{EchoEvent, Filler, Outgoing};
 use crate::engine::mtu::{MtuEngine, MtuSetup, MtuTicket, MtuTransmit};
 use crate::icmp::mtu::{MtuConfig, MtuReport};
 use crate::icmp::{EchoAnswer, EchoFate, SocketMode};
-use crate::io::icmp::port::{Flow, Port, PortError, Wish};
+use crate::io::icmp::flow::Flow;
+use crate::io::icmp::port::{Port, PortError, Wish};
 use crate::timing::duration_ns;
 
 /// Bytes of the header of an echo request.
@@ -87,7 +88,6 @@ impl Run {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PortError>> {
         loop {
-            self.flow.flush(cx)?;
             self.send(cx)?;
             self.flow.poll_events(cx, &mut self.events)?;
             let heard = !self.events.is_empty();
@@ -123,7 +123,6 @@ impl Run {
         outgoing.tag = u64::from(ticket.number());
         if self.flow.push(cx, &outgoing, *to, &self.wish)? {
             self.pending = None;
-            self.flow.flush(cx)?;
         }
         Ok(())
     }

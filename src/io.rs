@@ -8,6 +8,8 @@
 pub(crate) mod connect;
 #[cfg(feature = "tcp")]
 mod dial;
+#[cfg(all(feature = "dns", target_os = "linux"))]
+pub(crate) mod dns;
 mod errno;
 #[cfg(all(feature = "icmp", target_os = "linux"))]
 pub(crate) mod icmp;

@@ -75,8 +75,9 @@
 mod readme {}
 
 mod clock;
+pub mod dns;
 mod duration;
-#[cfg(any(feature = "script", feature = "icmp"))]
+#[cfg(any(feature = "script", feature = "icmp", feature = "dns"))]
 pub mod engine;
 mod error;
 mod expect;
@@ -97,7 +98,6 @@ pub mod tcp;
 mod timing;
 pub mod tls;
 mod verdict;
-#[cfg(feature = "icmp")]
 pub mod wire;
 
 pub use clock::{Clock, SystemClock};

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::dns::DnsReport;
 use crate::icmp::IcmpReport;
 use crate::icmp::mtu::MtuReport;
 use crate::icmp::trace::TraceReport;
@@ -48,6 +49,8 @@ pub enum Report {
     Trace(Box<TraceReport>),
     /// Of a discovery of the path MTU.
     Mtu(Box<MtuReport>),
+    /// Of the DNS prober.
+    Dns(Box<DnsReport>),
 }
 
 impl Report {
@@ -58,6 +61,7 @@ impl Report {
             Report::Icmp(report) => &**report,
             Report::Trace(report) => &**report,
             Report::Mtu(report) => &**report,
+            Report::Dns(report) => &**report,
         }
     }
 }
@@ -96,6 +100,7 @@ impl Serialize for Report {
             Report::Icmp(report) => report.serialize(serializer),
             Report::Trace(report) => report.serialize(serializer),
             Report::Mtu(report) => report.serialize(serializer),
+            Report::Dns(report) => report.serialize(serializer),
         }
     }
 }

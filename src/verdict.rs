@@ -166,6 +166,12 @@ codes! {
     TlsLimit = "tls_limit", "TLS message larger than the cap";
     TlsNotTls = "tls_not_tls", "the peer does not speak TLS";
     TlsProtocol = "tls_protocol", "the peer broke the TLS protocol";
+    DnsTruncated = "dns_truncated", "the answer was cut short";
+    DnsMalformed = "dns_malformed", "the answer cannot be read";
+    DnsQuestion = "dns_question", "the answer is to another question";
+    DnsTrailing = "dns_trailing_bytes", "octets follow the last record of the answer";
+    DnsLength = "dns_length", "the length in front of a message cannot be";
+    DnsHttp = "dns_http", "the HTTP response is no DNS answer";
     ExpectationFailed = "expectation_failed", "an expectation was not met";
     UnexpectedSuccess = "unexpected_success", "a failure was expected and the probe succeeded";
 }

@@ -4,8 +4,11 @@
 pub mod cadence;
 #[cfg(feature = "icmp")]
 pub mod echo;
+#[cfg(any(feature = "icmp", feature = "dns"))]
+pub mod measure;
 #[cfg(feature = "icmp")]
 pub mod mtu;
+#[cfg(feature = "dns")]
 pub mod query;
 #[cfg(feature = "script")]
 pub mod script;

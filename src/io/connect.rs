@@ -10,7 +10,7 @@
 //! ICMP error would end an established connection too, which TCP must ride out.
 
 mod error;
-mod options;
+pub(in crate::io) mod options;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests;

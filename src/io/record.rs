@@ -97,7 +97,12 @@ impl<'a> Record<'a> {
 
     /// Notes that an address is dialled; gives the place of the attempt.
     pub(crate) fn dialling(&mut self, address: Target) -> usize {
-        let at_ns = self.offset_ns(self.now());
+        self.dialling_at(address, self.now())
+    }
+
+    /// The same of a moment that was noted.
+    pub(crate) fn dialling_at(&mut self, address: Target, at: Instant) -> usize {
+        let at_ns = self.offset_ns(at);
         self.cx.notify(&Event::Dialling { address: &address, at_ns });
         if self.attempts.capacity() == 0 {
             // Most probes make one, and a vector would begin with room for four.

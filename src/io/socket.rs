@@ -4,23 +4,29 @@
 //! The only unsafe code of the crate is below this module: in the `sys` files, in [`interface`] and
 //! in [`getaddrinfo`]. Everything that can be said in safe code lies outside of them: bytes that the
 //! kernel wrote are taken apart by [`cmsg`] and [`tcp_info`], which are plain parsers.
+#![cfg_attr(
+    not(feature = "icmp"),
+    allow(dead_code, unused_imports, reason = "some of what packets need is for ICMP alone")
+)]
 
-#[cfg(all(feature = "icmp", target_os = "linux"))]
+#[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
 mod clocks;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has an error queue"))]
 pub(crate) mod cmsg;
-#[cfg(all(feature = "icmp", target_os = "linux"))]
+#[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
 pub(in crate::io) mod filter;
 pub(crate) mod getaddrinfo;
 pub(crate) mod interface;
-#[cfg(all(feature = "icmp", target_os = "linux"))]
+#[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
 mod packets;
-#[cfg(all(feature = "icmp", target_os = "linux"))]
+#[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
 mod stamps;
 #[cfg_attr(target_os = "linux", path = "socket/sys/linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "socket/sys/other.rs")]
 mod sys;
 pub(crate) mod tcp_info;
+#[cfg(all(feature = "dns", target_os = "linux"))]
+mod watch;
 
 /// What a socket is borrowed as: here, a file descriptor.
 #[cfg(unix)]
@@ -34,20 +40,24 @@ pub(in crate::io) use sys::{
     set_mark, set_traffic_class, take_icmp_error,
 };
 
-#[cfg(all(feature = "icmp", target_os = "linux"))]
+#[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
 pub(in crate::io) use clocks::{HiResTimer, clock_pair};
-#[cfg(all(feature = "icmp", target_os = "linux"))]
+#[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
 pub(in crate::io) use cmsg::{Control, ExtendedError};
-#[cfg(all(feature = "icmp", target_os = "linux"))]
-pub(in crate::io) use packets::{BATCH, Controls, Message, ReceiveBatch, SendBatch, receive, send};
-#[cfg(all(feature = "icmp", target_os = "linux"))]
+#[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
+pub(in crate::io) use packets::{
+    BATCH, ControlSpace, Controls, Message, ReceiveBatch, SendBatch, receive, receive_one, send,
+};
+#[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
 pub(in crate::io) use stamps::wait_for_stamps;
-#[cfg(all(feature = "icmp", target_os = "linux"))]
+#[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
 pub(in crate::io) use sys::{
     MtuDiscovery, SCM_TS_OPT_ID, SCM_TSTAMP_SCHED, SCM_TSTAMP_SND, device_stamping, device_stamps,
     dropped, mtu, report_hops, report_overflow, set_mtu_discovery, set_receive_buffer, stamp,
     stamp_twice,
 };
+#[cfg(all(feature = "dns", target_os = "linux"))]
+pub(in crate::io) use watch::{interest, watch};
 
 /// Who is at the other end of a Unix socket: as of when it called listen(2) or connect(2)
 /// (`SO_PEERCRED`, unix(7)).

@@ -36,7 +36,6 @@
 //! ```
 
 pub mod cookie;
-mod measure;
 mod overflow;
 mod slots;
 mod stray;
@@ -46,9 +45,9 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+pub(crate) use super::measure::{Departure, arrival_ns, measure};
+pub use super::measure::{Reading, Received, Stamp};
 pub use cookie::Filler;
-pub(crate) use measure::{Departure, arrival_ns, measure};
-pub use measure::{Reading, Stamp};
 pub use slots::Ticket;
 pub use stray::{Stray, StrayCounts};
 
@@ -176,24 +175,6 @@ pub enum Arrival<'a> {
         /// As much of its payload as is quoted.
         payload: &'a [u8],
     },
-}
-
-/// When something came in.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Received {
-    /// The receive stamp, if there is one.
-    pub stamp: Option<Stamp>,
-    /// The clocks when it was read.
-    pub now: Reading,
-}
-
-impl Received {
-    /// Read now, without a stamp.
-    #[must_use]
-    pub fn at(now: Reading) -> Self {
-        Received { stamp: None, now }
-    }
 }
 
 /// What became known.

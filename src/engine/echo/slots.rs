@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use super::Departure;
 use super::cookie::Filler;
-use super::measure::Departure;
 use super::timers::{Items, NONE, Place, Timers};
 use super::{EchoAnswer, Received};
 

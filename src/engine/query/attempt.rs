@@ -25,6 +25,8 @@ pub struct Attempt {
     pub id: u16,
     /// The name with its letters in the case in which they were sent.
     pub name: DnsName,
+    /// Whether it spoke EDNS.
+    pub edns: bool,
     /// When it was sent.
     pub sent_ns: u64,
     /// When it was decided; `None` while it is not.
@@ -67,11 +69,18 @@ pub enum AttemptFate {
 }
 
 impl Attempt {
-    pub(super) fn new(protocol: Protocol, id: u16, name: DnsName, sent_ns: u64) -> Self {
+    pub(super) fn new(
+        protocol: Protocol,
+        id: u16,
+        name: DnsName,
+        edns: bool,
+        sent_ns: u64,
+    ) -> Self {
         Attempt {
             protocol,
             id,
             name,
+            edns,
             sent_ns,
             end_ns: None,
             fate: AttemptFate::Waiting,

@@ -60,7 +60,8 @@ pub use attempt::{Attempt, AttemptFate, Protocol};
 pub use matching::{Mismatch, MismatchCounts};
 
 use crate::wire::dns::{
-    Class, Composer, DnsError, DnsName, EdnsOption, EdnsRepr, Flags, Message, RecordType,
+    Class, Composer, DnsError, DnsName, EdnsOption, EdnsRepr, Flags, Header, Message, Rcode,
+    RecordType,
 };
 use matching::{Match, Wanted, check};
 
@@ -97,6 +98,9 @@ pub struct QuerySetup {
     pub strict: bool,
     /// Whether an ICMP error ends an attempt. Default: yes. If not, it is noted and the wait goes on.
     pub errors_end: bool,
+    /// Whether one more attempt is made without EDNS when those with it came to nothing, or were answered
+    /// by `FORMERR` (RFC 6891, 7). Default: no.
+    pub without_edns: bool,
 }
 
 /// What a query says by EDNS.
@@ -153,6 +157,7 @@ impl QuerySetup {
             listen: Duration::ZERO,
             strict: false,
             errors_end: true,
+            without_edns: false,
         }
     }
 }
@@ -200,6 +205,9 @@ pub enum Outcome {
     },
 }
 
+/// In the four bits of the header.
+const FORMERR: u8 = Rcode::FORMERR.0 as u8;
+
 /// The state machine. See the [module](self).
 #[derive(Debug)]
 pub struct QueryEngine {
@@ -208,6 +216,10 @@ pub struct QueryEngine {
     attempts: Vec<Attempt>,
     /// What is to be sent next, if anything is.
     next: Option<Protocol>,
+    /// Whether it speaks EDNS.
+    edns: bool,
+    /// Whether an attempt was made again because its connection had been closed.
+    reconnected: bool,
     /// Until when the attempt under way waits.
     due: Option<Instant>,
     retries: u32,
@@ -225,6 +237,8 @@ impl QueryEngine {
         QueryEngine {
             next: Some(setup.protocol),
             retries: setup.retries,
+            edns: setup.edns.is_some(),
+            reconnected: false,
             setup,
             origin,
             attempts: Vec::new(),
@@ -254,14 +268,14 @@ impl QueryEngine {
         };
         // A question alone fits into any message, and so do options that were composed before.
         let _ = composer.question(name.as_ref(), self.setup.rtype, self.setup.class);
-        if let Some(edns) = &self.setup.edns {
+        if let Some(edns) = self.setup.edns.as_ref().filter(|_| self.edns) {
             let _ =
                 composer.raw_edns(edns.udp_payload, edns.version, edns.dnssec_ok, &edns.options);
         }
         composer.finish();
         let sent_ns = self.after(now);
         let attempt = self.attempts.len();
-        self.attempts.push(Attempt::new(protocol, id, name, sent_ns));
+        self.attempts.push(Attempt::new(protocol, id, name, self.edns, sent_ns));
         self.due = now.checked_add(self.setup.timeout);
         Some(Transmit { attempt, protocol, to: self.setup.server })
     }
@@ -339,6 +353,13 @@ impl QueryEngine {
         match found {
             Match::Whole { left_over } => {
                 attempt.fate = AttemptFate::Answered { left_over };
+                let is_formerr = Header::parse(bytes)
+                    .is_ok_and(|header| header.flags.rcode_low() == FORMERR && attempt.edns);
+                if is_formerr && self.setup.without_edns {
+                    self.edns = false;
+                    self.next = Some(attempt.protocol);
+                    return Ok(());
+                }
                 self.end(Outcome::Answered { attempt: number }, now);
             }
             Match::Truncated => {
@@ -380,15 +401,62 @@ impl QueryEngine {
 
     /// Makes a further attempt, or ends with this.
     fn again(&mut self, outcome: Outcome, now: Instant) {
+        let protocol = self.attempts.last().map_or(self.setup.protocol, |last| last.protocol);
         if self.retries > 0 {
             self.retries -= 1;
-            // As the query was meant to go: an attempt over TCP was the way out of another trouble.
-            self.next =
-                Some(self.attempts.last().map_or(self.setup.protocol, |last| last.protocol));
+            self.next = Some(protocol);
+        } else if self.setup.without_edns && self.edns {
+            self.edns = false;
+            self.next = Some(protocol);
         } else {
             self.end(outcome, now);
             // Nothing can follow but the end.
             self.listening = None;
+        }
+    }
+
+    /// How the next message goes; `None` if there is nothing to send.
+    #[must_use]
+    pub const fn next(&self) -> Option<Protocol> {
+        self.next
+    }
+
+    /// The message of an attempt has left just now, later than it was composed: a connection had to be
+    /// made first.
+    pub fn left(&mut self, number: usize, now: Instant) {
+        let at_ns = self.after(now);
+        if let Some(attempt) = self.attempts.get_mut(number) {
+            attempt.sent_ns = at_ns;
+        }
+    }
+
+    /// The server has closed a connection that it had answered others on before it answered this attempt:
+    /// it is made once more over a new one, which is no retry (RFC 7766, 6.2.4). False if that has been
+    /// so before.
+    pub fn closed(&mut self, number: usize, now: Instant) -> bool {
+        let at_ns = self.after(now);
+        let newest = number + 1 == self.attempts.len() && self.outcome.is_none();
+        let Some(attempt) = self.attempts.get_mut(number) else { return false };
+        if attempt.fate != AttemptFate::Waiting || !newest || self.reconnected {
+            return false;
+        }
+        self.reconnected = true;
+        attempt.fate = AttemptFate::Refused;
+        attempt.end_ns = Some(at_ns);
+        self.due = None;
+        self.next = Some(attempt.protocol);
+        true
+    }
+
+    /// Ends the query, whatever was still to be tried.
+    pub fn give_up(&mut self, now: Instant) {
+        self.retries = 0;
+        self.edns = false;
+        self.next = None;
+        self.listening = None;
+        if self.outcome.is_none() {
+            self.due = Some(now);
+            self.handle_timeout(now);
         }
     }
 
@@ -408,7 +476,9 @@ impl QueryEngine {
         }
         self.due = None;
         let at_ns = self.after(now);
-        if let Some(attempt) = self.attempts.last_mut() {
+        if let Some(attempt) = self.attempts.last_mut()
+            && attempt.fate == AttemptFate::Waiting
+        {
             attempt.fate = AttemptFate::TimedOut;
             attempt.end_ns = Some(at_ns);
         }

@@ -164,7 +164,7 @@ impl IcmpError {
 
 impl ConnectErrorKind {
     /// What a system call says that failed at once.
-    pub(super) fn of_call(step: ConnectStep, error: &io::Error) -> Self {
+    pub(in crate::io) fn of_call(step: ConnectStep, error: &io::Error) -> Self {
         use ConnectErrorKind::{Failed, Local};
         let Some(number) = error.raw_os_error() else {
             return Local(match (step, error.kind()) {

@@ -11,10 +11,33 @@ use crate::io::socket as sys;
 use crate::tcp::SocketOptions;
 
 /// A step and why it failed.
-pub(super) type Refused = (ConnectStep, io::Error);
+pub(in crate::io) type Refused = (ConnectStep, io::Error);
 
 /// Everything that is set before the socket is bound.
 pub(super) fn apply(socket: &Socket, v6: bool, options: &SocketOptions) -> Result<(), Refused> {
+    let at = |step| move |error| (step, error);
+    apply_to_packets(socket, v6, options)?;
+    if options.nodelay {
+        socket.set_tcp_nodelay(true).map_err(at(ConnectStep::Nodelay))?;
+    }
+    // Out of line, an urgent byte is missing from what is read (RFC 6093, 4.2). Set later, it would
+    // come too late for one that arrives with the handshake.
+    socket.set_out_of_band_inline(true).map_err(at(ConnectStep::OobInline))?;
+    if options.reset_on_close {
+        socket.set_linger(Some(Duration::ZERO)).map_err(at(ConnectStep::Linger))?;
+    }
+    if let Some(name) = &options.congestion_control {
+        sys::set_congestion_control(socket, name).map_err(at(ConnectStep::CongestionControl))?;
+    }
+    Ok(())
+}
+
+/// What of it concerns sockets of any kind.
+pub(in crate::io) fn apply_to_packets(
+    socket: &Socket,
+    v6: bool,
+    options: &SocketOptions,
+) -> Result<(), Refused> {
     let at = |step| move |error| (step, error);
     if let Some(name) = &options.interface {
         sys::bind_device(socket, name).map_err(at(ConnectStep::Interface))?;
@@ -31,15 +54,6 @@ pub(super) fn apply(socket: &Socket, v6: bool, options: &SocketOptions) -> Resul
             if v6 { socket.set_unicast_hops_v6(ttl.into()) } else { socket.set_ttl_v4(ttl.into()) };
         set.map_err(at(ConnectStep::Ttl))?;
     }
-    if options.nodelay {
-        socket.set_tcp_nodelay(true).map_err(at(ConnectStep::Nodelay))?;
-    }
-    // Out of line, an urgent byte is missing from what is read (RFC 6093, 4.2). Set later, it would
-    // come too late for one that arrives with the handshake.
-    socket.set_out_of_band_inline(true).map_err(at(ConnectStep::OobInline))?;
-    if options.reset_on_close {
-        socket.set_linger(Some(Duration::ZERO)).map_err(at(ConnectStep::Linger))?;
-    }
     if let Some(bytes) = options.recv_buffer_bytes {
         socket
             .set_recv_buffer_size(bytes as usize)
@@ -51,9 +65,6 @@ pub(super) fn apply(socket: &Socket, v6: bool, options: &SocketOptions) -> Resul
             .set_send_buffer_size(bytes as usize)
             .and_then(|()| granted(socket.send_buffer_size()?, bytes))
             .map_err(at(ConnectStep::SendBuffer))?;
-    }
-    if let Some(name) = &options.congestion_control {
-        sys::set_congestion_control(socket, name).map_err(at(ConnectStep::CongestionControl))?;
     }
     Ok(())
 }
@@ -81,7 +92,7 @@ pub(super) fn bind(socket: &Socket, source: SocketAddr) -> Result<(), Refused> {
 }
 
 /// The addresses to bind to, one after the other; a single `None` means: do not bind.
-pub(super) fn sources(
+pub(in crate::io) fn sources(
     options: &SocketOptions,
     remote: SocketAddr,
 ) -> impl Iterator<Item = Option<SocketAddr>> {

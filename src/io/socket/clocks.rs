@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::pipe;
 
-use crate::engine::echo::Reading;
+use crate::engine::measure::Reading;
 
 /// Nanoseconds of a clock of the system.
 fn read(clock: libc::clockid_t) -> i64 {

@@ -57,14 +57,14 @@ pub(crate) struct ExtendedError {
 
 impl ExtendedError {
     /// `SO_EE_ORIGIN_LOCAL`.
-    #[cfg(feature = "icmp")]
+    #[cfg(any(feature = "icmp", feature = "dns"))]
     pub(crate) const LOCAL: u8 = 1;
     /// `SO_EE_ORIGIN_ICMP`.
     pub(crate) const ICMP: u8 = 2;
     /// `SO_EE_ORIGIN_ICMP6`.
     pub(crate) const ICMPV6: u8 = 3;
     /// `SO_EE_ORIGIN_TIMESTAMPING`.
-    #[cfg(feature = "icmp")]
+    #[cfg(any(feature = "icmp", feature = "dns"))]
     pub(crate) const TIMESTAMPING: u8 = 4;
 
     /// Reads the payload of an `IP_RECVERR` or `IPV6_RECVERR` message; `None` if it is too short.
@@ -83,12 +83,12 @@ impl ExtendedError {
 }
 
 /// What a control message says, as far as it is of use here.
-#[cfg(all(feature = "icmp", target_os = "linux"))]
+#[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     /// When the packet was received or sent (`SCM_TIMESTAMPING`); `None` if all of it is zero, which
     /// stands for no stamp.
-    Stamp(Option<crate::engine::echo::Stamp>),
+    Stamp(Option<crate::engine::measure::Stamp>),
     /// A record of the error queue.
     Error(ExtendedError),
     /// Time to live or hop limit.
@@ -101,7 +101,7 @@ pub(crate) enum Control {
     Other,
 }
 
-#[cfg(all(feature = "icmp", target_os = "linux"))]
+#[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
 impl Control {
     /// Reads a control message. One that is too short for what it should be is something else.
     pub(crate) fn of(message: ControlMessage<'_>) -> Self {
@@ -132,8 +132,8 @@ impl Control {
 }
 
 /// The three `timespec` of a stamp: of the kernel, unused, of the card.
-#[cfg(all(feature = "icmp", target_os = "linux"))]
-fn stamp(data: &[u8]) -> Option<Option<crate::engine::echo::Stamp>> {
+#[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
+fn stamp(data: &[u8]) -> Option<Option<crate::engine::measure::Stamp>> {
     let word = size_of::<libc::c_long>();
     let ns = |at: usize| {
         let part = |at: usize| match word {
@@ -147,7 +147,7 @@ fn stamp(data: &[u8]) -> Option<Option<crate::engine::echo::Stamp>> {
     if kernel == 0 {
         return Some(None);
     }
-    let stamp = crate::engine::echo::Stamp::new(kernel);
+    let stamp = crate::engine::measure::Stamp::new(kernel);
     Some(Some(if card == 0 { stamp } else { stamp.with_card(card) }))
 }
 
@@ -243,9 +243,13 @@ mod tests {
     }
 
     #[test]
-    #[cfg(all(feature = "icmp", target_os = "linux", target_pointer_width = "64"))]
+    #[cfg(all(
+        any(feature = "icmp", feature = "dns"),
+        target_os = "linux",
+        target_pointer_width = "64"
+    ))]
     fn stamps_are_read_and_zero_is_none() {
-        use crate::engine::echo::Stamp;
+        use crate::engine::measure::Stamp;
         let times = |parts: [i64; 6]| parts.map(i64::to_ne_bytes).concat();
         let read = |data: &[u8]| {
             let (level, kind) = (libc::SOL_SOCKET, libc::SCM_TIMESTAMPING);
@@ -264,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(all(feature = "icmp", target_os = "linux"))]
+    #[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
     fn hops_and_classes_have_the_width_of_their_family() {
         let of = |level, kind, data: &[u8]| Control::of(ControlMessage { level, kind, data });
         let (v4, v6) = (libc::IPPROTO_IP, libc::IPPROTO_IPV6);

@@ -33,7 +33,7 @@ fn by_name(name: &str) -> io::Result<NonZeroU32> {
 ///
 /// # Errors
 /// What opening a socket can yield, such as `EMFILE`.
-#[cfg(all(feature = "icmp", target_os = "linux"))]
+#[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
 pub(in crate::io) fn names() -> io::Result<Vec<String>> {
     // SAFETY: takes nothing; returns null or a list that is ours until it is freed below.
     let list = unsafe { libc::if_nameindex() };
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(all(feature = "icmp", target_os = "linux"))]
+    #[cfg(all(any(feature = "icmp", feature = "dns"), target_os = "linux"))]
     fn all_interfaces_have_a_number() {
         let names = names().unwrap();
         assert!(names.iter().any(|name| name == "lo"), "{names:?}");

@@ -148,6 +148,46 @@ pub(in crate::io) fn receive(
     Ok(count)
 }
 
+/// Room for the control messages of one datagram.
+pub(in crate::io) type ControlSpace = [u64; CONTROL / 8];
+
+/// Receives one datagram, without waiting. What does not fit is cut off.
+///
+/// # Errors
+/// Those of recvmsg(2); `WouldBlock` if there is none.
+pub(in crate::io) fn receive_one<'a>(
+    socket: &impl AsFd,
+    data: &'a mut [u8],
+    control: &'a mut ControlSpace,
+    flags: i32,
+) -> io::Result<Message<'a>> {
+    let mut name = [0; NAME];
+    let mut part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
+    // SAFETY: `msghdr` is a C structure of integers and pointers, for which zero is valid.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_name = name.as_mut_ptr().cast();
+    header.msg_namelen = NAME as libc::socklen_t;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = CONTROL as _;
+    // SAFETY: the descriptor is borrowed and so open. The header points to buffers of the lengths that it
+    // says, each exclusively borrowed until the call is over; any byte that the kernel writes there is
+    // valid.
+    let count = unsafe {
+        libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut header, flags | libc::MSG_DONTWAIT)
+    };
+    let Ok(count) = usize::try_from(count) else { return Err(io::Error::last_os_error()) };
+    let from = name.get(..header.msg_namelen as usize).and_then(address);
+    let len = control_len(&header);
+    Ok(Message {
+        bytes: data.get(..count).unwrap_or_default(),
+        from,
+        control: bytes_of(control).get(..len).unwrap_or_default(),
+        flags: header.msg_flags,
+    })
+}
+
 /// The C libraries do not agree on its type.
 #[allow(clippy::unnecessary_cast, reason = "not on all systems")]
 fn control_len(header: &libc::msghdr) -> usize {

@@ -152,16 +152,16 @@ pub(in crate::io) fn peer_credentials(socket: &impl AsFd) -> Option<Credentials>
 }
 
 /// `SCM_TS_OPT_ID` of Linux 6.13 (asm-generic/socket.h): names the send stamp of one packet.
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 pub(in crate::io) const SCM_TS_OPT_ID: c_int = 81;
 
 /// `SCM_TSTAMP_SND` of linux/errqueue.h: stamped when handed to the device.
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 pub(in crate::io) const SCM_TSTAMP_SND: u32 = 0;
 
 /// Has the kernel stamp what is sent and what is received (`SO_TIMESTAMPING`, Linux'
 /// Documentation/networking/timestamping.rst). Send stamps come by the error queue, without the packet.
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 pub(in crate::io) fn stamp(socket: &impl AsFd, sends: bool, receives: bool) -> io::Result<()> {
     // linux/net_tstamp.h.
     const TX_HARDWARE: c_int = 1;
@@ -183,11 +183,11 @@ pub(in crate::io) fn stamp(socket: &impl AsFd, sends: bool, receives: bool) -> i
 }
 
 /// `SCM_TSTAMP_SCHED` of linux/errqueue.h: stamped before it is queued for the device.
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 pub(in crate::io) const SCM_TSTAMP_SCHED: u32 = 1;
 
 /// Has the kernel stamp what is sent twice, when it is scheduled and when it is handed to the device.
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 pub(in crate::io) fn stamp_twice(socket: &impl AsFd) -> io::Result<()> {
     const TX_SOFTWARE: c_int = 1 << 1;
     const SOFTWARE: c_int = 1 << 4;
@@ -199,14 +199,14 @@ pub(in crate::io) fn stamp_twice(socket: &impl AsFd) -> io::Result<()> {
 }
 
 /// Has the kernel say with each packet how many it has dropped (`SO_RXQ_OVFL`, socket(7)).
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 pub(in crate::io) fn report_overflow(socket: &impl AsFd) -> io::Result<()> {
     set_flag(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, true)
 }
 
 /// How many packets the socket has dropped (`SO_MEMINFO`, `SK_MEMINFO_DROPS` of linux/sock_diag.h): what
 /// [`report_overflow`] has the next packet tell, without one.
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 pub(in crate::io) fn dropped(socket: &impl AsFd) -> Option<u32> {
     const DROPS: usize = 8;
     let mut buf = [0; 4 * (DROPS + 1)];
@@ -215,7 +215,7 @@ pub(in crate::io) fn dropped(socket: &impl AsFd) -> Option<u32> {
 }
 
 /// Has the kernel say the time to live and the type of service of what comes in (ip(7), ipv6(7)).
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 pub(in crate::io) fn report_hops(socket: &impl AsFd, v6: bool) -> io::Result<()> {
     if v6 {
         set_flag(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, true)?;
@@ -228,7 +228,7 @@ pub(in crate::io) fn report_hops(socket: &impl AsFd, v6: bool) -> io::Result<()>
 
 /// Asks for a receive buffer, beyond net.core.rmem_max where that is allowed (`SO_RCVBUFFORCE`,
 /// socket(7)). What is granted may be less.
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 pub(in crate::io) fn set_receive_buffer(socket: &Socket, bytes: u32) -> io::Result<()> {
     let value = c_int::try_from(bytes).unwrap_or(c_int::MAX);
     if set_int(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, value).is_err() {
@@ -238,7 +238,7 @@ pub(in crate::io) fn set_receive_buffer(socket: &Socket, bytes: u32) -> io::Resu
 }
 
 /// What the kernel does about packets that are larger than the path takes (ip(7)).
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::io) enum MtuDiscovery {
     /// DF is clear, and the kernel takes packets apart (`IP_PMTUDISC_DONT`).
@@ -249,7 +249,7 @@ pub(in crate::io) enum MtuDiscovery {
     Probe,
 }
 
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 pub(in crate::io) fn set_mtu_discovery(
     socket: &impl AsFd,
     v6: bool,
@@ -268,7 +268,7 @@ pub(in crate::io) fn set_mtu_discovery(
 }
 
 /// The path MTU that the kernel knows for a connected socket (`IP_MTU`, ip(7)).
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 pub(in crate::io) fn mtu(socket: &impl AsFd, v6: bool) -> Option<u32> {
     let mut buf = [0; 4];
     let (level, name) = match v6 {
@@ -280,7 +280,7 @@ pub(in crate::io) fn mtu(socket: &impl AsFd, v6: bool) -> Option<u32> {
 }
 
 /// Makes one of the requests about a network device (netdevice(7)) with a structure of words.
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 fn ask_device<const N: usize>(
     socket: &impl AsFd,
     device: &str,
@@ -305,7 +305,7 @@ fn ask_device<const N: usize>(
 
 /// What a device and its driver can stamp (`ETHTOOL_GET_TS_INFO`): `struct ethtool_ts_info` of
 /// linux/ethtool.h.
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 pub(in crate::io) fn device_stamps(socket: &impl AsFd, device: &str) -> io::Result<[u32; 11]> {
     const SIOCETHTOOL: u32 = 0x8946;
     const ETHTOOL_GET_TS_INFO: u32 = 0x41;
@@ -316,7 +316,7 @@ pub(in crate::io) fn device_stamps(socket: &impl AsFd, device: &str) -> io::Resu
 
 /// What a device has been set up to stamp (`SIOCGHWTSTAMP`): `struct hwtstamp_config` of
 /// linux/net_tstamp.h.
-#[cfg(feature = "icmp")]
+#[cfg(any(feature = "icmp", feature = "dns"))]
 pub(in crate::io) fn device_stamping(socket: &impl AsFd, device: &str) -> io::Result<[u32; 3]> {
     const SIOCGHWTSTAMP: u32 = 0x89b1;
     ask_device(socket, device, SIOCGHWTSTAMP, [0; 3])

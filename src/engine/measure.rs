@@ -7,7 +7,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::Received;
 use crate::timing::{NetworkTime, StampSource, duration_ns};
 
 /// Both clocks, read at the same moment.
@@ -66,6 +65,24 @@ impl Stamp {
     pub const fn with_card(mut self, card_ns: i64) -> Self {
         self.card_ns = Some(card_ns);
         self
+    }
+}
+
+/// When something came in.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Received {
+    /// The receive stamp, if there is one.
+    pub stamp: Option<Stamp>,
+    /// The clocks when it was read.
+    pub now: Reading,
+}
+
+impl Received {
+    /// Read now, without a stamp.
+    #[must_use]
+    pub fn at(now: Reading) -> Self {
+        Received { stamp: None, now }
     }
 }
 

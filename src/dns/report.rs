@@ -318,8 +318,8 @@ impl DnsRecord {
     #[must_use]
     pub fn of(record: &RecordBuf) -> Self {
         let presentation = record.to_string();
-        let head = format!("{} {} {} {} ", record.owner, record.ttl, record.class, record.rtype);
-        let data = presentation.get(head.len()..).unwrap_or_default().to_owned();
+        // Behind owner, time to live, class and type; blanks in names are escaped.
+        let data = presentation.splitn(5, ' ').nth(4).unwrap_or_default().to_owned();
         let RecordBuf { owner, ttl, class, rtype, .. } = record.clone();
         DnsRecord { owner, ttl, class, rtype, data, presentation }
     }

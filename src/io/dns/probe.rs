@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::time::timeout_at;
 
-use super::{Ask, StampKeeper, Way, drive};
+use super::{Ask, RandomBits, StampKeeper, Way, drive};
 use crate::dns::{
     DnsAttempt, DnsConfig, DnsExchange, DnsFate, DnsReport, DnsTransport, EdnsConfig, Question,
 };
@@ -29,6 +29,7 @@ pub(crate) struct DnsPlan {
     pub(crate) config: DnsConfig,
     pub(crate) tls: Option<TlsConnector>,
     pub(crate) keeper: Option<StampKeeper>,
+    pub(crate) random: RandomBits,
 }
 
 /// Probes once.
@@ -40,7 +41,7 @@ pub(crate) async fn probe(
     cx.notify(&crate::observe::Event::Started { target });
     let started = (cx.clock().wall(), cx.clock().now());
     let deadline = crate::io::time::deadline(cx.timeout().unwrap_or(plan.config.timeout));
-    let mut result = Box::pin(probe_until(deadline, plan, cx, target, started)).await;
+    let mut result = probe_until(deadline, plan, cx, target, started).await;
     result.quality.timer_lag_ns = crate::io::time::late_ns(deadline);
     result
 }
@@ -85,10 +86,13 @@ async fn probe_until(
             return ended(record, failure.into(), DnsReport::default());
         }
     };
-    let mut report = DnsReport { resolution, ..DnsReport::default() };
-    let addresses = match permitted(&mut record, addresses, &mut report.refused) {
+    let mut refused = Vec::new();
+    let addresses = match permitted(&mut record, addresses, &mut refused) {
         Ok(addresses) => addresses,
-        Err(verdict) => return ended(record, verdict, report),
+        Err(verdict) => {
+            let report = DnsReport { resolution, refused, ..DnsReport::default() };
+            return ended(record, verdict, report);
+        }
     };
     let session = |addresses: Vec<SocketAddr>| Session {
         plan,
@@ -101,7 +105,12 @@ async fn probe_until(
         AddressPolicy::All => addresses.iter().map(|address| session(vec![*address])).collect(),
         _ => vec![session(addresses)],
     };
-    all(sessions.iter_mut().map(|session| session.run(deadline))).await;
+    match sessions.as_mut_slice() {
+        [session] => session.run(deadline).await,
+        several => all(several.iter_mut().map(|session| session.run(deadline))).await,
+    }
+    // Not made before the waiting is over: it is large.
+    let report = DnsReport { resolution, refused, ..DnsReport::default() };
     conclude(sessions, record, target, started_at, report)
 }
 
@@ -128,11 +137,12 @@ impl<'p> Session<'p> {
         for address in self.addresses.clone() {
             let origin = self.record.started();
             let asks = config.questions.iter().map(|question| {
-                let setup = setup(config, address, question);
+                let setup = setup(self.plan, address, question);
                 Ask::new(setup, origin, Some(self.record.fork()))
             });
             let start = self.record.now();
             let asks = asks.collect();
+            self.servers.reserve_exact(1);
             self.servers.push(Server { address, start, asks, end: start });
             let Some(server) = self.servers.last_mut() else { return };
             let way = Way {
@@ -141,6 +151,7 @@ impl<'p> Session<'p> {
                 socket: &config.socket,
                 host: Some(self.host),
                 tls: self.plan.tls.as_ref(),
+                random: &self.plan.random,
                 stamps: self.plan.keeper.is_some(),
                 datagram_bytes: datagram_bytes(config),
                 message_bytes: config.limits.message_bytes,
@@ -165,7 +176,8 @@ fn datagram_bytes(config: &DnsConfig) -> usize {
 }
 
 /// What one question is asked with.
-fn setup(config: &DnsConfig, server: SocketAddr, question: &Question) -> QuerySetup {
+fn setup(plan: &DnsPlan, server: SocketAddr, question: &Question) -> QuerySetup {
+    let config = &plan.config;
     let Question { name, rtype, class } = question.clone();
     let mut setup = QuerySetup::new(server, name, rtype, class);
     let flags = &config.flags;
@@ -173,7 +185,7 @@ fn setup(config: &DnsConfig, server: SocketAddr, question: &Question) -> QuerySe
         .with_recursion_desired(flags.recursion_desired)
         .with_checking_disabled(flags.checking_disabled)
         .with_authentic_data(flags.authentic_data);
-    setup.edns = config.edns.as_ref().map(|edns| query_edns(edns, &setup));
+    setup.edns = config.edns.as_ref().map(|edns| query_edns(edns, &setup, &plan.random));
     setup.protocol = match config.transport {
         DnsTransport::Udp => Protocol::Udp,
         _ => Protocol::Stream,
@@ -189,7 +201,7 @@ fn setup(config: &DnsConfig, server: SocketAddr, question: &Question) -> QuerySe
     setup
 }
 
-fn query_edns(config: &EdnsConfig, setup: &QuerySetup) -> QueryEdns {
+fn query_edns(config: &EdnsConfig, setup: &QuerySetup, random: &RandomBits) -> QueryEdns {
     let mut edns = QueryEdns::default();
     edns.udp_payload = config.udp_payload;
     edns.version = config.version;
@@ -206,7 +218,7 @@ fn query_edns(config: &EdnsConfig, setup: &QuerySetup) -> QueryEdns {
         add(EdnsOption::ClientSubnet { address, source_prefix, scope_prefix: 0 });
     }
     if config.cookie {
-        let client: [u8; CLIENT_COOKIE] = super::random().to_le_bytes();
+        let client: [u8; CLIENT_COOKIE] = random.next().to_le_bytes();
         add(EdnsOption::Cookie { client, server: &[] });
     }
     if config.keepalive {
@@ -361,8 +373,8 @@ fn finish<'p>(
         question: Some(question.clone()),
         server: Some(server),
         outcome: Some(verdict),
-        connection: ask.connection,
-        tls: ask.tls,
+        connection: ask.connection.map(|connection| *connection),
+        tls: ask.tls.map(|tls| *tls),
         http_status: ask.http_status,
         ..DnsExchange::default()
     };

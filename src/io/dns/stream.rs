@@ -131,7 +131,7 @@ impl Line {
         let connected = connecting.finish(&now).map_err(|error| error.verdict())?;
         for &(place, number) in &self.asked {
             let Some(ask) = asks.get_mut(place) else { continue };
-            ask.connection = Some(connection(&connected));
+            ask.connection = Some(Box::new(connection(&connected)));
             if let Some(note) = ask.note(number) {
                 note.port = Some(connected.local().port());
             }
@@ -149,7 +149,7 @@ impl Line {
                 };
                 for (place, _) in &self.asked {
                     if let Some(ask) = asks.get_mut(*place) {
-                        ask.tls = Some(report.clone());
+                        ask.tls = Some(Box::new(report.clone()));
                     }
                 }
                 match shaken {

@@ -109,7 +109,8 @@ pub(crate) fn transfer(server: SocketAddr, zone: &str) -> Vec<RecordBuf> {
     all
 }
 
-/// A server that answers the question for `N.t.` with the record of that number.
+/// A server that answers the question for `N.t.` with the record of that number, and others with none. A
+/// signature of a transaction stands at the end of the message, where it belongs.
 pub(crate) struct Responder {
     address: SocketAddr,
     records: Arc<Vec<RecordBuf>>,
@@ -120,7 +121,11 @@ impl Responder {
     pub(crate) fn start(data: Vec<(RecordType, Vec<u8>)>) -> Self {
         let numbered = data.into_iter().enumerate();
         let records = numbered.map(|(number, (rtype, data))| {
-            RecordBuf::new(name(&format!("{number}.t.")), rtype, Class::IN, 300, data)
+            let (class, ttl) = match rtype {
+                RecordType::TSIG => (Class::ANY, 0),
+                _ => (Class::IN, 300),
+            };
+            RecordBuf::new(name(&format!("{number}.t.")), rtype, class, ttl, data)
         });
         let records: Arc<Vec<_>> = Arc::new(records.collect());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -145,8 +150,8 @@ impl Responder {
         self.address
     }
 
-    pub(crate) fn records(&self) -> Vec<RecordBuf> {
-        self.records.to_vec()
+    pub(crate) fn records(&self) -> &[RecordBuf] {
+        &self.records
     }
 
     pub(crate) fn questions(&self) -> Vec<(String, RecordType)> {
@@ -158,12 +163,20 @@ impl Responder {
 fn reply(query: &[u8], records: &[RecordBuf]) -> Option<Vec<u8>> {
     let query = Message::parse(query).ok()?;
     let question = query.questions().next()?;
-    let label = question.name.labels().next()?;
-    let number: usize = std::str::from_utf8(label).ok()?.parse().ok()?;
+    let label = std::str::from_utf8(question.name.labels().next()?).ok()?;
+    if label == "end" {
+        return None;
+    }
     let mut answer = Vec::new();
     let mut composer = Composer::with_prefix(&mut answer, query.header().id, Flags(0x8400));
     composer.question(question.name, question.rtype, question.class).unwrap();
-    records.get(number)?.compose(&mut composer, Section::Answer).unwrap();
+    if let Some(record) = label.parse::<usize>().ok().and_then(|number| records.get(number)) {
+        let section = match record.rtype {
+            RecordType::TSIG => Section::Additional,
+            _ => Section::Answer,
+        };
+        record.compose(&mut composer, section).unwrap();
+    }
     composer.finish();
     Some(answer)
 }

@@ -52,6 +52,25 @@ impl Tool {
             .lines()
             .filter(|line| !line.starts_with(';') && !line.is_empty())
             .map(squeeze)
+            .map(|line| numbers(&line))
+            .collect()
+    }
+
+    /// The names of the types in the questions that come back.
+    pub(crate) fn names(
+        &self,
+        server: SocketAddr,
+        questions: &[(String, RecordType)],
+    ) -> Vec<String> {
+        let mut arguments = Vec::new();
+        for (owner, rtype) in questions {
+            let [name, kind] = self.keys.map(str::to_owned);
+            arguments.extend([name, owner.clone(), kind, format!("TYPE{}", rtype.0)]);
+        }
+        self.output(server, &["+noall", "+question", "+tcp"], &arguments)
+            .lines()
+            .filter_map(|line| line.split("IN\t").nth(1))
+            .map(|rest| rest.trim().to_owned())
             .collect()
     }
 
@@ -105,6 +124,44 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// dig has names for the numbers in a CERT record, which stand in every other record as numbers.
+fn numbers(line: &str) -> String {
+    const KINDS: [&str; 9] =
+        ["", "PKIX", "SPKI", "PGP", "IPKIX", "ISPKI", "IPGP", "ACPKIX", "IACPKIX"];
+    const PRIVATE_KINDS: [(&str, u16); 2] = [("URI", 253), ("OID", 254)];
+    const ALGORITHMS: [(&str, u16); 16] = [
+        ("RSAMD5", 1),
+        ("DH", 2),
+        ("DSA", 3),
+        ("RSASHA1", 5),
+        ("NSEC3DSA", 6),
+        ("NSEC3RSASHA1", 7),
+        ("RSASHA256", 8),
+        ("RSASHA512", 10),
+        ("ECCGOST", 12),
+        ("ECDSAP256SHA256", 13),
+        ("ECDSAP384SHA384", 14),
+        ("ED25519", 15),
+        ("ED448", 16),
+        ("INDIRECT", 252),
+        ("PRIVATEDNS", 253),
+        ("PRIVATEOID", 254),
+    ];
+    let mut words = words(line);
+    if words.len() != 8 || words[3] != "CERT" {
+        return line.to_owned();
+    }
+    let find = |all: &[(&str, u16)], word: &str| {
+        all.iter().find(|(name, _)| *name == word).map(|(_, number)| number.to_string())
+    };
+    let kind = KINDS.iter().skip(1).position(|name| *name == words[4]);
+    let kind = kind.map(|at| (at + 1).to_string()).or_else(|| find(&PRIVATE_KINDS, &words[4]));
+    let algorithm = find(&ALGORITHMS, &words[6]);
+    words[4] = kind.unwrap_or_else(|| words[4].clone());
+    words[6] = algorithm.unwrap_or_else(|| words[6].clone());
+    words.join(" ")
+}
+
 fn change(line: &str, change: impl Fn(&str) -> String) -> String {
     let words = words(line);
     words.iter().map(|word| change(word)).collect::<Vec<_>>().join(" ")
@@ -112,9 +169,15 @@ fn change(line: &str, change: impl Fn(&str) -> String) -> String {
 
 /// kdig's line as we would write it: marks in names are escaped only where they mean something.
 pub(crate) fn like_kdig(record: &RecordBuf, line: &str) -> String {
+    // Of equal runs of zeros in an address, it does not always take the first.
+    let line = &addresses(record, line);
     change(line, |word| match word.strip_prefix("alpn=") {
         _ if word == "\\#" || word.starts_with('"') => word.to_owned(),
         Some(list) if is_service(record) => alpn(list),
+        // It has no name for some types that we have one for.
+        _ if word.starts_with("TYPE") => {
+            word.parse().map_or(word.to_owned(), |rtype: RecordType| rtype.to_string())
+        }
         _ => plain_marks(word),
     })
 }
@@ -142,14 +205,31 @@ fn is_service(record: &RecordBuf) -> bool {
     matches!(record.rtype, RecordType::SVCB | RecordType::HTTPS)
 }
 
-/// dig's line as we would write it.
-pub(crate) fn like_dig(record: &RecordBuf, line: &str) -> String {
+/// Each IPv6 address in the text that RFC 5952 has for it, but for those that embed an IPv4 address: of them,
+/// only the mapped ones show it.
+fn addresses(record: &RecordBuf, line: &str) -> String {
     let address = |text: &str| {
         let address: Option<Ipv6Addr> = text.parse().ok();
         address.map_or_else(|| text.to_owned(), |address| address.to_string())
     };
+    change(line, |word| match (record.rtype, word.split_once('='), word.split_once(':')) {
+        (RecordType::AAAA | RecordType::IPSECKEY, ..) => address(word),
+        (RecordType::APL, _, Some((family @ ("2" | "!2"), rest))) => {
+            let (prefix, length) = rest.split_once('/').unwrap();
+            format!("{family}:{}/{length}", address(prefix))
+        }
+        (_, Some(("ipv6hint", list)), _) if is_service(record) => {
+            let all: Vec<_> = list.split(',').map(address).collect();
+            format!("ipv6hint={}", all.join(","))
+        }
+        _ => word.to_owned(),
+    })
+}
+
+/// dig's line as we would write it.
+pub(crate) fn like_dig(record: &RecordBuf, line: &str) -> String {
+    let line = &addresses(record, line);
     match record.rtype {
-        RecordType::AAAA => change(line, address),
         // Fractions that are zero are not shown.
         RecordType::LOC => change(line, |word| {
             let (number, unit) = match word.strip_suffix('m') {
@@ -159,6 +239,17 @@ pub(crate) fn like_dig(record: &RecordBuf, line: &str) -> String {
             let whole = number.strip_suffix(".000").or(number.strip_suffix(".00"));
             format!("{}{unit}", whole.unwrap_or(number))
         }),
+        RecordType::EUI48 | RecordType::EUI64 => change(line, |word| match word.split_once('-') {
+            Some(_) => word.to_ascii_uppercase(),
+            None => word.to_owned(),
+        }),
+        RecordType::NID | RecordType::L64 => change(line, |word| match word.split_once(':') {
+            Some(_) => {
+                let groups = word.split(':').map(|group| format!("{:0>4}", group.to_uppercase()));
+                groups.collect::<Vec<_>>().join(":")
+            }
+            None => word.to_owned(),
+        }),
         // Hashes are shown in capitals.
         RecordType::NSEC3 => {
             let mut words = words(line);
@@ -167,10 +258,6 @@ pub(crate) fn like_dig(record: &RecordBuf, line: &str) -> String {
         }
         _ if is_service(record) => change(line, |word| match word.split_once('=') {
             Some(("alpn", list)) => alpn(list),
-            Some(("ipv6hint", list)) => {
-                let all: Vec<_> = list.split(',').map(address).collect();
-                format!("ipv6hint={}", all.join(","))
-            }
             _ => word.to_owned(),
         }),
         _ => line.to_owned(),

@@ -203,7 +203,7 @@ fn show_hex(octets: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// Reads hexadecimal; none if it is not.
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |octet: &u8| char::from(*octet).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let pairs = text.as_bytes().chunks(2);
     pairs

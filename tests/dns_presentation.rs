@@ -235,7 +235,9 @@ fn the_other_direction_what_we_compose_is_read_by_kdig_and_dig() {
 fn shown_alike(data: Vec<(RecordType, Vec<u8>)>, kdig: &Tool, dig: &Tool) -> [usize; 2] {
     let responder = Responder::start(data);
     let each = |tool: &Tool, like: fn(&RecordBuf, &str) -> String| {
-        let lines = tool.ask(responder.addr(), &responder.questions());
+        let mut lines = tool.ask(responder.addr(), &responder.questions());
+        // dig shows the octets of a message that it refuses.
+        lines.retain(|line| line.contains(".t. 300 IN "));
         let records: BTreeMap<String, &RecordBuf> =
             responder.records().iter().map(|one| (one.owner.to_string(), one)).collect();
         for line in &lines {
@@ -290,7 +292,7 @@ fn data_with_octets_changed_are_shown_as_kdig_and_dig_show_them_or_refused() {
     let seeds = transfer(knot.addr_of("dns"), ZONE.name);
     let mut numbers = Numbers(0x4e65_7453_6f6e_6465);
     let mut data = Vec::new();
-    while data.len() < 3000 {
+    while data.len() < 1500 {
         let seed = &seeds[numbers.below(seeds.len())];
         let mut octets = seed.data.to_vec();
         for _ in 0..=numbers.below(3) {
@@ -301,7 +303,9 @@ fn data_with_octets_changed_are_shown_as_kdig_and_dig_show_them_or_refused() {
         }
         let read = RData::parse(seed.rtype, Class::IN, DataReader::of(&octets));
         let typed = !ONLY_NAMED.contains(&seed.rtype);
-        if read.is_ok() && typed && octets.len() < 1000 {
+        // kdig and dig take a time of more than 2^31 seconds to come for one that many seconds ago.
+        let late = seed.rtype == RecordType::RRSIG && (octets[8] >= 0xe0 || octets[12] >= 0xe0);
+        if read.is_ok() && typed && !late && octets.len() < 1000 {
             data.push((seed.rtype, octets));
         }
     }

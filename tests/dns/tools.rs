@@ -171,6 +171,10 @@ fn change(line: &str, change: impl Fn(&str) -> String) -> String {
 pub(crate) fn like_kdig(record: &RecordBuf, line: &str) -> String {
     // Of equal runs of zeros in an address, it does not always take the first.
     let line = &addresses(record, line);
+    // What it works out with fractions of two looks like a fraction now and then: 7.00m.
+    if record.rtype == RecordType::LOC {
+        return whole_numbers(line);
+    }
     change(line, |word| match word.strip_prefix("alpn=") {
         _ if word == "\\#" || word.starts_with('"') => word.to_owned(),
         Some(list) if is_service(record) => alpn(list),
@@ -226,19 +230,23 @@ fn addresses(record: &RecordBuf, line: &str) -> String {
     })
 }
 
+/// A location without fractions that are zero.
+fn whole_numbers(line: &str) -> String {
+    change(line, |word| {
+        let (number, unit) = match word.strip_suffix('m') {
+            Some(number) => (number, "m"),
+            None => (word, ""),
+        };
+        let whole = number.strip_suffix(".000").or(number.strip_suffix(".00"));
+        format!("{}{unit}", whole.unwrap_or(number))
+    })
+}
+
 /// dig's line as we would write it.
 pub(crate) fn like_dig(record: &RecordBuf, line: &str) -> String {
     let line = &addresses(record, line);
     match record.rtype {
-        // Fractions that are zero are not shown.
-        RecordType::LOC => change(line, |word| {
-            let (number, unit) = match word.strip_suffix('m') {
-                Some(number) => (number, "m"),
-                None => (word, ""),
-            };
-            let whole = number.strip_suffix(".000").or(number.strip_suffix(".00"));
-            format!("{}{unit}", whole.unwrap_or(number))
-        }),
+        RecordType::LOC => whole_numbers(line),
         RecordType::EUI48 | RecordType::EUI64 => change(line, |word| match word.split_once('-') {
             Some(_) => word.to_ascii_uppercase(),
             None => word.to_owned(),

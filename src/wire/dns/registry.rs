@@ -455,6 +455,11 @@ mod tests {
         assert_eq!(RecordType(65280).to_string(), "TYPE65280");
         assert_eq!("type65280".parse(), Ok(RecordType(65280)));
         assert_eq!("TYPE1".parse(), Ok(RecordType::A));
+        assert_eq!(
+            (RecordType::NSAP_PTR.to_string(), RecordType(23)),
+            ("NSAP-PTR".to_owned(), RecordType::NSAP_PTR)
+        );
+        assert_eq!("eui48".parse(), Ok(RecordType(108)));
         assert_eq!(Class(42).to_string(), "CLASS42");
         assert_eq!("CLASS3".parse(), Ok(Class::CH));
         for bad in ["", "TYPE", "TYPE65536", "TYPE-1", "TYPE+1", "TYPE 1", "AAAAA", "1"] {

@@ -17,6 +17,7 @@ use netsonde::wire::dns::{
     Class, DataReader, EdnsOption, EdnsRepr, Message, RecordBuf, RecordType,
 };
 use netsonde_support::daemon::dns::{self, Zone};
+use netsonde_support::skip::require_ipv6;
 use netsonde_support::{Pki, require_command};
 use tools::{Tool, like_dig, like_kdig};
 
@@ -77,19 +78,18 @@ fn beside(records: &[RecordBuf], lines: Vec<String>, like: impl Fn(&RecordBuf, &
     }
 }
 
+/// The sets of records of a zone that its server answers with: not those behind a delegation, and no hashes.
+fn sets(all: &[RecordBuf]) -> BTreeSet<(String, RecordType)> {
+    all.iter()
+        .map(|record| (record.owner.to_string(), record.rtype))
+        .filter(|(owner, rtype)| !owner.contains("delegated") || *rtype == RecordType::DS)
+        .filter(|(_, rtype)| *rtype != RecordType::NSEC3)
+        .collect()
+}
+
 /// Each set of records by itself, asked for by UDP, and by TCP where that is cut short.
 fn each_set_is_shown_alike(server: SocketAddr, all: &[RecordBuf], kdig: &Tool, dig: &Tool) {
-    // What is behind a delegation is not for this server to answer.
-    let answerable = |record: &&RecordBuf| {
-        let owner = record.owner.to_string();
-        !owner.contains("delegated") || record.rtype == RecordType::DS
-    };
-    let sets: BTreeSet<(String, RecordType)> = all
-        .iter()
-        .filter(answerable)
-        .filter(|record| record.rtype != RecordType::NSEC3)
-        .map(|record| (record.owner.to_string(), record.rtype))
-        .collect();
+    let sets = sets(all);
     let mut records = Vec::new();
     for (owner, rtype) in &sets {
         let answer = ask(server, owner, *rtype);
@@ -148,7 +148,7 @@ fn same_set(one: &BTreeSet<(RecordBuf, u32)>, other: &BTreeSet<(RecordBuf, u32)>
 }
 
 #[test]
-fn three_servers_give_the_same_records_of_one_zone() {
+fn three_servers_and_a_resolver_give_the_same_records_of_one_zone() {
     let certificate = Pki::new().leaf("dns.test").issue();
     let Some(signed) = dns::sign(SMALL, "ECDSAP256SHA256", &["-3", "0123456789ABCDEF", "-H", "3"])
     else {
@@ -158,20 +158,38 @@ fn three_servers_give_the_same_records_of_one_zone() {
     let Some(knot) = dns::knot(&zones, "") else { return };
     let Some(named) = dns::named(&certificate, &zones, "") else { return };
     let Some(nsd) = dns::nsd(&certificate, &zones, "") else { return };
+    let has_ipv6 = require_ipv6().is_some();
     for zone in zones {
         let [knot, named, nsd] = [&knot, &named, &nsd].map(|server| {
             let by_v4 = transfer(server.addr_of("dns"), zone.name);
             by_v4.iter().for_each(comes_back);
+            if has_ipv6 {
+                let by_v6 = transfer(server.addr6_of("dns"), zone.name);
+                assert_eq!(by_v4, by_v6);
+            }
             as_set(&by_v4)
         });
         assert!(knot.len() > 20);
         same_set(&knot, &named);
         same_set(&knot, &nsd);
     }
+    // A resolver between us and a server changes nothing but the time to live. It keeps to itself what proves
+    // something, but for those who say DO.
+    let proof = [RecordType::RRSIG, RecordType::NSEC];
+    let stubs = [(ZONE.name, knot.addr_of("dns"))];
+    let Some(unbound) = dns::unbound(&certificate, &stubs, "") else { return };
+    let sets = sets(&transfer(knot.addr_of("dns"), ZONE.name));
+    for (owner, rtype) in sets.into_iter().filter(|(_, rtype)| !proof.contains(rtype)) {
+        let [direct, resolved] = [&knot, &unbound].map(|server| {
+            let found = answers(&ask(server.addr_of("dns"), &owner, rtype));
+            found.into_iter().filter(|one| one.rtype == rtype).collect::<BTreeSet<_>>()
+        });
+        assert_eq!(direct, resolved, "{owner} {rtype}");
+    }
     // The order of canonical data is that of RFC 4034, 6.3, in which knot keeps and sends its sets.
     let transferred = transfer(knot.addr_of("dns"), ZONE.name);
-    let sets = transferred.chunk_by(|a, b| a.owner == b.owner && a.rtype == b.rtype);
-    for set in sets {
+    let ordered = transferred.chunk_by(|a, b| a.owner == b.owner && a.rtype == b.rtype);
+    for set in ordered {
         assert!(set.is_sorted(), "{set:?}");
     }
 }

@@ -16,10 +16,10 @@ pub(crate) fn name(text: &str) -> DnsName {
     text.parse().unwrap_or_else(|why| panic!("{text}: {why}"))
 }
 
-/// A question with EDNS, so that answers of up to 1,232 octets come by UDP.
+/// A question that wants recursion, perhaps with EDNS, so that answers of up to 1,232 octets come by UDP.
 pub(crate) fn question(owner: &str, rtype: RecordType, edns: Option<&EdnsRepr<'_>>) -> Vec<u8> {
     let mut query = Vec::new();
-    let mut composer = Composer::new(&mut query, 0x4e53, Flags(0));
+    let mut composer = Composer::new(&mut query, 0x4e53, Flags(0).with_recursion_desired(true));
     composer.question(name(owner).as_ref(), rtype, Class::IN).unwrap();
     if let Some(edns) = edns {
         composer.edns(edns).unwrap();

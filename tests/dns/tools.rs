@@ -9,19 +9,17 @@ use netsonde::wire::dns::{RecordBuf, RecordType};
 pub(crate) struct Tool {
     program: PathBuf,
     options: &'static [&'static str],
-    /// What comes before a name and a type.
-    keys: [&'static str; 2],
 }
 
 impl Tool {
     pub(crate) fn kdig(program: PathBuf) -> Self {
         let options = &["+noidn", "+time=10", "+retry=0"];
-        Tool { program, options, keys: ["-q", "-t"] }
+        Tool { program, options }
     }
 
     pub(crate) fn dig(program: PathBuf) -> Self {
         let options = &["-r", "+noidnin", "+noidnout", "+nosplit", "+time=10", "+tries=1"];
-        Tool { program, options, keys: ["-q", "-t"] }
+        Tool { program, options }
     }
 
     /// The lines of the answers to these questions, by TCP, with the blanks of [`squeeze`].
@@ -30,17 +28,8 @@ impl Tool {
         server: SocketAddr,
         questions: &[(String, RecordType)],
     ) -> Vec<String> {
-        let mut lines = Vec::new();
-        // An argument list has an end.
-        for questions in questions.chunks(500) {
-            let mut arguments = Vec::new();
-            for (owner, rtype) in questions {
-                let [name, kind] = self.keys.map(str::to_owned);
-                arguments.extend([name, owner.clone(), kind, format!("TYPE{}", rtype.0)]);
-            }
-            lines.extend(self.run(server, &arguments));
-        }
-        lines
+        // A list of arguments has an end.
+        questions.chunks(500).flat_map(|some| self.run(server, &arguments(some))).collect()
     }
 
     pub(crate) fn transfer(&self, server: SocketAddr, zone: &str) -> Vec<String> {
@@ -62,12 +51,7 @@ impl Tool {
         server: SocketAddr,
         questions: &[(String, RecordType)],
     ) -> Vec<String> {
-        let mut arguments = Vec::new();
-        for (owner, rtype) in questions {
-            let [name, kind] = self.keys.map(str::to_owned);
-            arguments.extend([name, owner.clone(), kind, format!("TYPE{}", rtype.0)]);
-        }
-        self.output(server, &["+noall", "+question", "+tcp"], &arguments)
+        self.output(server, &["+noall", "+question", "+tcp"], &arguments(questions))
             .lines()
             .filter_map(|line| line.split("IN\t").nth(1))
             .map(|rest| rest.trim().to_owned())
@@ -87,6 +71,14 @@ impl Tool {
         let output = command.output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
+}
+
+/// Questions as both tools take them; a type by its number is known to both.
+fn arguments(questions: &[(String, RecordType)]) -> Vec<String> {
+    let one = |(owner, rtype): &(String, RecordType)| {
+        ["-q".to_owned(), owner.clone(), "-t".to_owned(), format!("TYPE{}", rtype.0)]
+    };
+    questions.iter().flat_map(one).collect()
 }
 
 /// Makes one blank of many, but not within quotation marks; none is left at the end.

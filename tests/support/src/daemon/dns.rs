@@ -66,7 +66,7 @@ pub fn knot(zones: &[Zone<'_>], options: &str) -> Option<Daemon> {
     let setup = Setup::new("knot").port("dns").ready_when(answers_for(zones));
     Some(setup.start(|place| {
         let folder = place.folder().display();
-        let listen = addresses(place, "dns").map(|address| at_port(address, '@'));
+        let listen = addresses(place, "dns").map(at_port);
         let zones = text_of(zones, place, |zone, path| {
             format!(
                 "  - domain: {}\n    file: {path}\n    acl: all\n    semantic-checks: off\n    \
@@ -148,7 +148,7 @@ pub fn nsd(issued: &Issued, zones: &[Zone<'_>], options: &str) -> Option<Daemon>
         let listen: String = ["dns", "dot"]
             .into_iter()
             .flat_map(|port| addresses(place, port))
-            .map(|address| format!("  ip-address: {}\n", at_port(address, '@')))
+            .map(|address| format!("  ip-address: {}\n", at_port(address)))
             .collect();
         let zones = text_of(zones, place, |zone, path| {
             format!(
@@ -190,7 +190,7 @@ pub fn unbound(issued: &Issued, stubs: &[(&str, SocketAddr)], options: &str) -> 
         let listen: String = ["dns", "dot", "doh"]
             .into_iter()
             .flat_map(|port| addresses(place, port))
-            .map(|address| format!("  interface: {}\n", at_port(address, '@')))
+            .map(|address| format!("  interface: {}\n", at_port(address)))
             .collect();
         let local: String = stubs
             .iter()
@@ -199,7 +199,7 @@ pub fn unbound(issued: &Issued, stubs: &[(&str, SocketAddr)], options: &str) -> 
         let stubs: String = stubs
             .iter()
             .map(|(name, address)| {
-                let address = at_port(*address, '@');
+                let address = at_port(*address);
                 format!("stub-zone:\n  name: \"{name}\"\n  stub-addr: {address}\n")
             })
             .collect();
@@ -282,8 +282,9 @@ fn addresses(place: &Place, port: &str) -> impl Iterator<Item = SocketAddr> + us
     std::iter::once(place.addr(port)).chain(v6)
 }
 
-fn at_port(address: SocketAddr, mark: char) -> String {
-    format!("{}{mark}{}", address.ip(), address.port())
+/// An address as all of them but BIND write it.
+fn at_port(address: SocketAddr) -> String {
+    format!("{}@{}", address.ip(), address.port())
 }
 
 /// What it answers when it is asked who it is.

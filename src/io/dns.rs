@@ -11,6 +11,7 @@ pub(crate) use probe::{DnsPlan, probe};
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use super::socket;
 use super::tls::TlsConnector;
@@ -32,11 +33,14 @@ pub(crate) struct Way<'a> {
     pub(crate) random: &'a RandomBits,
     /// Whether the kernel is asked for stamps.
     pub(crate) stamps: bool,
+    /// When all of it is over.
+    pub(crate) deadline: Instant,
     pub(crate) datagram_bytes: usize,
     pub(crate) message_bytes: usize,
 }
 
-/// Drives the questions until each is decided. What was learnt stays in them when the future is dropped.
+/// Drives the questions until each is decided, or the deadline ends them. What was learnt stays in them when
+/// the future is dropped.
 pub(crate) async fn drive(asks: &mut [Ask<'_>], way: &Way<'_>) {
     match way.transport {
         DnsTransport::Udp => match asks {

@@ -28,6 +28,9 @@ struct Flight {
     departure: Departure,
 }
 
+/// The largest datagram that most questions take, in octets.
+const SPACE: usize = 4096;
+
 /// Datagrams read from one socket before others have their turn.
 const TURN: usize = 64;
 
@@ -44,6 +47,7 @@ pub(super) async fn run(ask: &mut Ask<'_>, way: &Way<'_>) {
             return;
         }
         let Some(due) = ask.engine.poll_timeout() else { return };
+        let due = due.min(way.deadline);
         match next(&flights, due).await {
             Woken::Ready(flight, mut guard) => {
                 let has_errors = guard.ready().is_error();
@@ -63,7 +67,11 @@ pub(super) async fn run(ask: &mut Ask<'_>, way: &Way<'_>) {
                 for flight in &flights {
                     drain(ask, way, flight, true);
                 }
-                ask.expire(crate::io::time::now());
+                let now = crate::io::time::now();
+                ask.expire(now);
+                if now >= way.deadline {
+                    ask.give_up(now);
+                }
             }
         }
     }
@@ -205,16 +213,18 @@ fn send_stamp(socket: &Socket, control: &mut ControlSpace) -> Option<Stamp> {
 fn drain(ask: &mut Ask<'_>, way: &Way<'_>, flight: &Flight, mut has_errors: bool) -> bool {
     let mut departure = flight.departure;
     let mut control: ControlSpace = Default::default();
-    let mut data = Vec::new();
+    // On the stack, where a question that waits holds nothing, unless larger ones are to be taken.
+    let mut space = [0; SPACE];
+    let mut heap = vec![0; if way.datagram_bytes > SPACE { way.datagram_bytes } else { 0 }];
+    let data = if heap.is_empty() { space.as_mut_slice() } else { heap.as_mut_slice() };
+    let most = way.datagram_bytes.min(data.len());
     for _ in 0..TURN {
         // Errors and stamps first: they belong to what was sent before the answer.
         if has_errors {
             take_errors(ask, flight, &mut departure, &mut control);
         }
-        if data.is_empty() {
-            data.resize(way.datagram_bytes, 0);
-        }
-        let message = match receive_one(flight.socket.get_ref(), &mut data, &mut control, 0) {
+        let Some(data) = data.get_mut(..most) else { return true };
+        let message = match receive_one(flight.socket.get_ref(), data, &mut control, 0) {
             Ok(message) => message,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
             // An error of the path, which the error queue has whole.

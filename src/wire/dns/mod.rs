@@ -30,7 +30,9 @@
 mod compose;
 mod edns;
 mod error;
+mod framing;
 mod header;
+mod json;
 mod message;
 mod name;
 pub mod rdata;
@@ -40,6 +42,7 @@ mod registry;
 pub use compose::{ComposeError, Composer};
 pub use edns::{CLIENT_COOKIE, Edns, EdnsOption, EdnsOptions, EdnsRepr};
 pub use error::{DnsError, DnsErrorKind};
+pub use framing::{Deframer, FrameError};
 pub use header::{Flags, HEADER, Header};
 pub use message::{Message, Question, Questions, Records, Section};
 pub use name::{DnsName, Labels, MAX_LABEL, MAX_NAME, MAX_POINTERS, NameError, NameRef};

@@ -13,7 +13,7 @@ mod tools;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use beside::{beside, identical, sets};
+use beside::{ONLY_NAMED, beside, identical, sets};
 use exchange::{Responder, answers, ask, by_udp, question, transfer};
 use netsonde::wire::dns::rdata::{RData, from_text};
 use netsonde::wire::dns::{

@@ -1,5 +1,6 @@
 //! What the fuzz targets check. Each target is one call into here.
 
+pub mod dns;
 pub mod echo_ops;
 pub mod icmp;
 pub mod ops;

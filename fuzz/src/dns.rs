@@ -279,7 +279,23 @@ fn explain(
         251 | 252 | 255 if only_ours => Some("question_type_as_record"),
         // CERT and ANAME have a form there, and none here.
         37 | 65_305 if ours.is_ok() => Some("typed_only_there"),
-        29 | 39 | 43 | 46 | 47 | 48 | 50 | 51 | 59 | 60 | 63 | 99 | 17 | 256 => {
+        14
+        | 17
+        | 18
+        | 21
+        | 25
+        | 29
+        | 36
+        | 39
+        | 42
+        | 43
+        | 45..=51
+        | 59
+        | 60
+        | 63
+        | 99
+        | 104..=109
+        | 256 => {
             let raw = matches!(&theirs.as_ref().ok()?.data, TheirData::Unknown { .. });
             let written_out = ours.is_ok() && emitted == Some(data);
             match ours {

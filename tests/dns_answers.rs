@@ -24,13 +24,18 @@ use netsonde::dns::{
 use netsonde::wire::dns::{Message, Rcode, Section};
 
 /// Asks a server that answers with these octets, made from the query.
-async fn told(config: DnsConfig, make: impl Fn(&[u8]) -> Vec<u8> + Send + 'static) -> ProbeResult<DnsReport> {
+async fn told(
+    config: DnsConfig,
+    make: impl Fn(&[u8]) -> Vec<u8> + Send + 'static,
+) -> ProbeResult<DnsReport> {
     let server = udp(move |query| vec![make(query)]).await;
     ask(server, config).await
 }
 
 /// The answer as the only thing that comes, over TCP.
-async fn over_tcp(make: impl Fn(&[u8]) -> Vec<u8> + Clone + Send + Sync + 'static) -> ProbeResult<DnsReport> {
+async fn over_tcp(
+    make: impl Fn(&[u8]) -> Vec<u8> + Clone + Send + Sync + 'static,
+) -> ProbeResult<DnsReport> {
     let server = tcp(nowhere(), move |query| vec![make(query)]).await;
     ask(server, DnsConfig { transport: DnsTransport::Tcp, ..asking(3000) }).await
 }
@@ -95,7 +100,8 @@ async fn d42_flags_are_reported_as_sent() {
 #[tokio::test]
 async fn d49_more_records_than_there_are() {
     // In twelve octets, question and all; then with the question.
-    let in_twelve = |query: &[u8]| [&query[..2], &[0x81, 0x80, 0, 1, 255, 255, 0, 0, 0, 0]].concat();
+    let in_twelve =
+        |query: &[u8]| [&query[..2], &[0x81, 0x80, 0, 1, 255, 255, 0, 0, 0, 0]].concat();
     let behind_it = |query: &[u8]| raw(query, FINE, [65_535, 0, 0], &[]);
     let in_authority = |query: &[u8]| raw(query, FINE, [0, 65_535, 0], &[]);
     for make in [in_twelve, behind_it, in_authority] {
@@ -124,7 +130,9 @@ fn chain(query: &[u8]) -> Vec<u8> {
     let start = head.len() + 11;
     let pointers: Vec<u8> = (start..0x3ffe)
         .step_by(2)
-        .flat_map(|at| (0xc000 | u16::try_from(if at == start { 12 } else { at - 2 }).unwrap()).to_be_bytes())
+        .flat_map(|at| {
+            (0xc000 | u16::try_from(if at == start { 12 } else { at - 2 }).unwrap()).to_be_bytes()
+        })
         .collect();
     let length = u16::try_from(pointers.len()).unwrap().to_be_bytes();
     let last = 0xc000 | u16::try_from(start + pointers.len() - 2).unwrap();
@@ -151,7 +159,9 @@ async fn d80_text_of_64_kib_over_tcp() {
         let head = raw(query, FINE, [1, 0, 0], &[0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60]);
         let room = 65_535 - head.len() - 2;
         let mut data: Vec<u8> =
-            std::iter::repeat_n([&[255][..], &[b'\x07'; 255]].concat(), room / 256).flatten().collect();
+            std::iter::repeat_n([&[255][..], &[b'\x07'; 255]].concat(), room / 256)
+                .flatten()
+                .collect();
         let rest = room - data.len();
         data.extend([u8::try_from(rest - 1).unwrap()]);
         data.resize(room, b'x');
@@ -198,9 +208,9 @@ async fn d101_d102_d104_d105_broken_edns() {
         let exchange = &result.report.exchange;
         let told = exchange.edns_error.is_some()
             || exchange.edns.as_ref().is_some_and(|edns| {
-                edns.options.iter().any(|option| {
-                    matches!(option, EdnsOptionReport::Other { error: Some(_), .. })
-                })
+                edns.options
+                    .iter()
+                    .any(|option| matches!(option, EdnsOptionReport::Other { error: Some(_), .. }))
             });
         assert!(told, "{why}: {exchange:?}");
     }
@@ -324,7 +334,10 @@ async fn d112_larger_than_advertised() {
 }
 
 /// The shortest time of a probe over TCP in several, for messages that are a burden.
-async fn quickest(records: usize, make: impl Fn(&[u8]) -> Vec<u8> + Clone + Send + Sync + 'static) -> Duration {
+async fn quickest(
+    records: usize,
+    make: impl Fn(&[u8]) -> Vec<u8> + Clone + Send + Sync + 'static,
+) -> Duration {
     let server = tcp(nowhere(), move |query| vec![make(query)]).await;
     let mut best = Duration::MAX;
     for _ in 0..10 {

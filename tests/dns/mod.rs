@@ -76,9 +76,7 @@ pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
 }
 
 /// Serves datagrams with a function that says what is sent back.
-pub(crate) async fn udp(
-    serve: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
-) -> SocketAddr {
+pub(crate) async fn udp(serve: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> SocketAddr {
     udp_at(nowhere(), serve).await
 }
 

@@ -47,14 +47,12 @@ impl DnsReport {
     /// The exchanges that the verdict rests on: all but those with a server that was passed over, because it
     /// did not answer all and one behind it did.
     pub fn deciding(&self) -> impl Iterator<Item = &DnsExchange> {
-        let passed =
-            |exchange: &DnsExchange| exchange.outcome.as_ref().is_some_and(Verdict::is_pass);
+        let passed = |one: &DnsExchange| one.outcome.as_ref().is_some_and(Verdict::is_pass);
         // The deciding one passes only if all of its kind do.
         let is_fine = passed(&self.exchange);
-        self.exchanges().filter(move |one| {
-            let same = |other: &&DnsExchange| other.server == one.server;
-            !is_fine || self.exchanges().filter(same).all(passed)
-        })
+        let failed = self.exchanges().filter(|one| is_fine && !passed(one));
+        let over: Vec<_> = failed.map(|one| one.server).collect();
+        self.exchanges().filter(move |one| !over.contains(&one.server))
     }
 }
 

@@ -357,6 +357,7 @@ fn a13_no_timeout_is_early_and_none_is_late() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut seen = Vec::new();
     for _ in 0..3 {
+        let stalls = check::Stalls::watch();
         let mut late = runtime.block_on(async {
             let server = silent().await;
             let mut probes = tokio::task::JoinSet::new();
@@ -381,11 +382,13 @@ fn a13_no_timeout_is_early_and_none_is_late() {
         });
         late.sort_unstable();
         let p99 = late[late.len() * 99 / 100];
-        println!("late by p50 {:?}, p99 {p99:?}", late[late.len() / 2]);
-        if p99 <= Duration::from_millis(10) {
+        // The goal is for an idle machine: by what others kept this process from running it may be late.
+        let stalled = stalls.total();
+        println!("late by p50 {:?}, p99 {p99:?}, stalled {stalled:?}", late[late.len() / 2]);
+        if p99 <= Duration::from_millis(10) + stalled {
             return;
         }
-        seen.push(p99);
+        seen.push((p99, stalled));
     }
     panic!("too late three times: {seen:?}");
 }

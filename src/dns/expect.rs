@@ -8,7 +8,8 @@ use crate::probe::ProbeResult;
 use crate::verdict::FailureKind;
 use crate::wire::dns::Rcode;
 
-/// Conditions on a DNS probe, all of which must be met by every exchange of it.
+/// Conditions on a DNS probe, all of which must be met by every exchange that
+/// [decides](DnsReport::deciding).
 ///
 /// ```
 /// use netsonde::dns::DnsExpect;
@@ -36,7 +37,7 @@ impl Default for DnsExpect {
 impl Expectation<DnsReport> for DnsExpect {
     fn evaluate(&self, result: &ProbeResult<DnsReport>, clauses: &mut Vec<Clause>) {
         self.common.evaluate(result, clauses);
-        for exchange in result.report.exchanges() {
+        for exchange in result.report.deciding() {
             if !self.rcodes.is_empty() {
                 let names: Vec<String> = self.rcodes.iter().map(Rcode::to_string).collect();
                 let expected = names.join(", ");

@@ -43,6 +43,17 @@ impl DnsReport {
     pub fn exchanges(&self) -> impl Iterator<Item = &DnsExchange> {
         std::iter::once(&self.exchange).chain(&self.others)
     }
+
+    /// The exchanges that the verdict rests on: all but those with a server that was passed over, because it
+    /// did not answer all and one behind it did.
+    pub fn deciding(&self) -> impl Iterator<Item = &DnsExchange> {
+        let passed = |one: &DnsExchange| one.outcome.as_ref().is_some_and(Verdict::is_pass);
+        // The deciding one passes only if all of its kind do.
+        let is_fine = passed(&self.exchange);
+        let failed = self.exchanges().filter(|one| is_fine && !passed(one));
+        let over: Vec<_> = failed.map(|one| one.server).collect();
+        self.exchanges().filter(move |one| !over.contains(&one.server))
+    }
 }
 
 /// One question to one server, and what came of it.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::wire::dns::{
-    Class, DnsError, Header, Message, NameRef, Opcode, Question, Rcode, RecordType,
+    Class, DnsError, DnsErrorKind, Header, Message, NameRef, Opcode, Question, Rcode, RecordType,
 };
 
 /// Why something that came in was passed over.
@@ -115,6 +115,8 @@ pub(super) struct Wanted<'a> {
     pub(super) strict: bool,
     /// Whether it comes over a stream, whose other end is known.
     pub(super) stream: bool,
+    /// Whether it was longer than what is there of it.
+    pub(super) cut: bool,
 }
 
 /// What was found.
@@ -153,6 +155,9 @@ pub(super) fn check(wanted: &Wanted<'_>, from: SocketAddr, bytes: &[u8]) -> Resu
     }
     if header.flags.truncated() {
         return Ok(Match::Truncated);
+    }
+    if wanted.cut {
+        return Err(malformed(DnsError { offset: bytes.len(), kind: DnsErrorKind::Short }));
     }
     match message.check().map_err(malformed)? {
         left_over if left_over > 0 && wanted.strict => Err((Mismatch::LeftOver, None)),

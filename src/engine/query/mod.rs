@@ -315,6 +315,32 @@ impl QueryEngine {
         bytes: &[u8],
         now: Instant,
     ) -> Result<(), Mismatch> {
+        self.take(number, from, bytes, false, now)
+    }
+
+    /// The first octets of a datagram that was longer than the owner takes. Unless the server says itself
+    /// that it has cut the answer short, it cannot be read: not even if the rest was nothing.
+    ///
+    /// # Errors
+    /// As for [`received`](Self::received).
+    pub fn received_part(
+        &mut self,
+        number: usize,
+        from: SocketAddr,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<(), Mismatch> {
+        self.take(number, from, bytes, true, now)
+    }
+
+    fn take(
+        &mut self,
+        number: usize,
+        from: SocketAddr,
+        bytes: &[u8],
+        cut: bool,
+        now: Instant,
+    ) -> Result<(), Mismatch> {
         let at_ns = self.after(now);
         let newest = number + 1 == self.attempts.len();
         let Some(attempt) = self.attempts.get_mut(number) else { return Err(Mismatch::Late) };
@@ -327,6 +353,7 @@ impl QueryEngine {
             class: self.setup.class,
             strict: self.setup.strict,
             stream: attempt.protocol == Protocol::Stream,
+            cut,
         };
         let found = match check(&wanted, from, bytes) {
             Ok(found) => found,
@@ -385,16 +412,25 @@ impl QueryEngine {
         }
     }
 
-    /// An attempt was refused: by an ICMP error, by a reset, or by the system. If errors end attempts
-    /// the next one is made, if there is to be one.
+    /// An attempt was refused, by an ICMP error or by a reset. If errors end attempts the next one is made,
+    /// if there is to be one.
     pub fn refused(&mut self, number: usize, now: Instant) {
+        self.refuse(number, self.setup.errors_end, now);
+    }
+
+    /// An attempt came to nothing on this host: nothing was sent, so there is nothing to wait for, whether
+    /// or not errors from the network end attempts.
+    pub fn failed(&mut self, number: usize, now: Instant) {
+        self.refuse(number, true, now);
+    }
+
+    fn refuse(&mut self, number: usize, ends: bool, now: Instant) {
         let at_ns = self.after(now);
         let newest = number + 1 == self.attempts.len() && self.outcome.is_none();
         let Some(attempt) = self.attempts.get_mut(number) else { return };
         attempt.errors += 1;
         let is_stream = attempt.protocol == Protocol::Stream;
-        if attempt.fate != AttemptFate::Waiting || !newest || !(self.setup.errors_end || is_stream)
-        {
+        if attempt.fate != AttemptFate::Waiting || !newest || !(ends || is_stream) {
             return;
         }
         attempt.fate = AttemptFate::Refused;

@@ -295,6 +295,25 @@ fn d28_d29_an_icmp_error_ends_an_attempt_unless_errors_are_only_noted() {
 }
 
 #[test]
+fn d149_what_fails_on_this_host_ends_an_attempt_even_where_errors_do_not() {
+    let mut lab = Lab::new(|setup| setup.errors_end = false);
+    lab.engine.failed(0, lab.start + ms(1));
+    assert_eq!(lab.engine.outcome(), Some(&Outcome::Refused { attempt: 0 }));
+    assert_eq!(lab.engine.attempts()[0].fate, AttemptFate::Refused);
+}
+
+#[test]
+fn d112_a_datagram_that_was_longer_cannot_be_read() {
+    let mut lab = plain();
+    let bytes = lab.answer();
+    let part = lab.engine.received_part(0, server(), &bytes, lab.start + ms(1));
+    assert_eq!((part, lab.engine.outcome()), (Err(Mismatch::Malformed), None));
+    let cut = lab.answer_with(|header| header.flags = header.flags.with_truncated(true));
+    lab.engine.received_part(0, server(), &cut, lab.start + ms(2)).unwrap();
+    assert_eq!(lab.engine.attempts()[0].fate, AttemptFate::Truncated {});
+}
+
+#[test]
 fn d44_d45_d46_a_truncated_answer_is_an_attempt_and_tcp_another_and_there_is_no_loop() {
     let cut = |lab: &Lab| {
         let mut bytes = lab.answer_with(|header| header.flags = header.flags.with_truncated(true));

@@ -10,7 +10,7 @@ use crate::io::record::Record;
 use crate::tcp::TcpConnection;
 use crate::timing::{NetworkTime, Phase};
 use crate::tls::TlsReport;
-use crate::verdict::{Failure, FailureKind, Verdict};
+use crate::verdict::{Failure, FailureKind, RawCode, Verdict};
 
 /// A question with all that is known of it. It outlives the futures that drive it, so that what is cut by a
 /// deadline keeps its evidence.
@@ -95,10 +95,17 @@ impl<'a> Ask<'a> {
 
     /// An attempt came to nothing for this reason.
     pub(super) fn refused(&mut self, number: usize, why: Verdict, now: Instant) {
+        // Anyone on the way can forge what ICMP says; what this host says itself is true.
+        let raw = why.failure().and_then(|failure| failure.raw);
+        let may_be_forged = matches!(raw, Some(RawCode::Icmp { .. }));
         if let Some(note) = self.notes.get_mut(number) {
             note.verdict.get_or_insert(why);
         }
-        self.engine.refused(number, now);
+        if may_be_forged {
+            self.engine.refused(number, now);
+        } else {
+            self.engine.failed(number, now);
+        }
     }
 
     /// Decides what is due by now.

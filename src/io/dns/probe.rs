@@ -135,6 +135,11 @@ impl<'p> Session<'p> {
     async fn run(&mut self, deadline: tokio::time::Instant) {
         let config = &self.plan.config;
         for address in self.addresses.clone() {
+            if let Some(before) = self.servers.last() {
+                // What it took was no preparation of this one: it is shown as what it was.
+                let phases = before.asks.iter().filter_map(|ask| Some(ask.notes.last()?.phase));
+                self.record.enter(phases.max().unwrap_or(Phase::Setup), before.start);
+            }
             let origin = self.record.started();
             let asks = config.questions.iter().map(|question| {
                 let setup = setup(self.plan, address, question);

@@ -239,7 +239,11 @@ fn drain(ask: &mut Ask<'_>, way: &Way<'_>, flight: &Flight, mut has_errors: bool
             _ => None,
         });
         let Some(from) = message.from else { continue };
-        let taken = ask.engine.received(flight.number, from, message.bytes, now.mono);
+        let taken = if message.is_cut() {
+            ask.engine.received_part(flight.number, from, message.bytes, now.mono)
+        } else {
+            ask.engine.received(flight.number, from, message.bytes, now.mono)
+        };
         if taken.is_ok() {
             if departure.stamp.is_none() && way.stamps {
                 take_errors(ask, flight, &mut departure, &mut Default::default());

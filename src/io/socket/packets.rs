@@ -99,6 +99,12 @@ impl Message<'_> {
         let whole = self.flags & libc::MSG_CTRUNC == 0;
         cmsg::messages(if whole { self.control } else { &[] })
     }
+
+    /// Whether it was longer than the room that there was for it.
+    #[cfg(feature = "dns")]
+    pub(in crate::io) fn is_cut(&self) -> bool {
+        self.flags & libc::MSG_TRUNC != 0
+    }
 }
 
 /// Receives as many datagrams as there are and fit, without waiting.

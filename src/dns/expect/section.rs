@@ -149,7 +149,7 @@ impl SectionExpect {
         };
         for (key, patterns) in self.patterns() {
             if !patterns.is_empty() {
-                let (words, seen): (_, fn(&[Pattern], &[DnsRecord]) -> Seen) = match key {
+                let (words, seen): (_, Matching) = match key {
                     "fail_if_matches_regexp" => ("no record with", none_matches),
                     "fail_if_none_matches_regexp" => ("a record with", some_matches),
                     "fail_if_not_matches_regexp" => ("each of some records with", every_matches),
@@ -199,6 +199,9 @@ impl SectionExpect {
 
 /// What to show and whether it will do, or why nobody can tell.
 type Seen = Result<(String, bool), &'static str>;
+
+/// A kind of list of patterns.
+type Matching = fn(&[Pattern], &[DnsRecord]) -> Seen;
 
 fn most(key: &str, count: usize) -> Result<(), Error> {
     if count > MOST {

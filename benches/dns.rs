@@ -43,10 +43,13 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         let server = format!("{letter}.gtld-servers.example.");
         referral.push((Authority, format!("org. 172800 IN NS {server}")));
         referral.push((Additional, format!("{server} 172800 IN A 192.0.2.{}", letter as u32)));
-        referral.push((Additional, format!("{server} 172800 IN AAAA 2001:db8::{:x}", letter as u32)));
+        referral
+            .push((Additional, format!("{server} 172800 IN AAAA 2001:db8::{:x}", letter as u32)));
     }
-    let exchangers = (0..40).map(|n| (Answer, format!("example.org. 300 IN MX {n} mx{n}.mail.example.org.")));
-    let texts = (0..60).map(|n| (Answer, format!("example.org. 300 IN TXT \"key{n}=value of it\" \"more\"")));
+    let exchangers =
+        (0..40).map(|n| (Answer, format!("example.org. 300 IN MX {n} mx{n}.mail.example.org.")));
+    let texts = (0..60)
+        .map(|n| (Answer, format!("example.org. 300 IN TXT \"key{n}=value of it\" \"more\"")));
     let many: Vec<(Section, String)> = exchangers.chain(texts).collect();
     vec![
         ("one address", message("www.example.org", RecordType::A, &one)),

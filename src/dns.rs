@@ -6,6 +6,7 @@
 //! What an answer says is data: a name that does not exist is an answer like any other. Whether it is
 //! the one that is wanted is up to the [expectation](DnsExpect), which by default wants `NOERROR`.
 
+mod chain;
 mod config;
 mod describe;
 mod edns;
@@ -14,11 +15,15 @@ mod expect;
 mod prober;
 mod report;
 
+pub use chain::{DnsAlias, DnsChain};
 pub use config::{
     DnsConfig, DnsLimits, DnsTransport, HttpsMethod, HttpsOptions, QueryFlags, Question, TlsProfile,
 };
 pub use edns::{ClientSubnet, EdnsConfig, RawOption};
-pub use expect::DnsExpect;
+pub use expect::{
+    Bounds, DnsExpect, ExtendedErrorsExpect, FlagsExpect, NsidMatch, Pattern, QuestionExpect,
+    RecordMatch, SectionExpect, SoaExpect,
+};
 #[cfg(all(feature = "dns", target_os = "linux"))]
 pub use prober::DnsProber;
 pub use report::{

@@ -226,7 +226,8 @@ impl DnsConfig {
             edns.check().map_err(|error| error.under("edns"))?;
         }
         self.https.check().map_err(|error| error.under("https"))?;
-        self.limits.check().map_err(|error| error.under("limits"))
+        self.limits.check().map_err(|error| error.under("limits"))?;
+        self.expect.check().map_err(|error| error.under("expect"))
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DnsTransport, Question};
+use super::{DnsChain, DnsTransport, Question};
 use crate::report::{Report, ReportBody};
 use crate::tcp::{RefusedAddress, Resolution, TcpConnection};
 use crate::timing::NetworkTime;
@@ -77,6 +77,9 @@ pub struct DnsExchange {
     pub authority: Vec<DnsRecord>,
     /// The records of the additional section, without the OPT record.
     pub additional: Vec<DnsRecord>,
+    /// Where the aliases in the answer lead, and which records count; `None` without an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain: Option<DnsChain>,
     /// Records that are not written out, beyond the cap; the message has them.
     #[serde(skip_serializing_if = "is_zero")]
     pub records_left_out: u64,
@@ -175,6 +178,7 @@ impl DnsExchange {
                 Section::Additional => self.additional.push(record),
             }
         }
+        self.chain = DnsChain::of(self);
     }
 }
 

@@ -12,7 +12,8 @@ pub(crate) fn identical(one: &RecordBuf, other: &RecordBuf) {
 }
 
 /// Types of the zone whose data dig shows as something, and everybody else as octets.
-pub(crate) const ONLY_NAMED: [RecordType; 3] = [RecordType::WKS, RecordType::X25, RecordType::NINFO];
+pub(crate) const ONLY_NAMED: [RecordType; 3] =
+    [RecordType::WKS, RecordType::X25, RecordType::NINFO];
 
 /// Records with the lines that a tool shows of the same answer, both in the order of their texts.
 pub(crate) fn beside(

@@ -337,8 +337,9 @@ fn conclude(
             }
             let passed = verdict.is_pass();
             record.dialled(dialled, verdict, Facts::default(), server.end);
-            if passed {
-                record.selected(dialled, server.end);
+            if let Some(attempt) = record.attempts.get_mut(dialled) {
+                // Under `All` there are several.
+                attempt.selected = passed;
             }
         }
     }

@@ -142,6 +142,9 @@ pub struct DnsConfig {
     /// Whether ICMP errors are noted without ending an attempt: anyone on the way can forge them. Default:
     /// no.
     pub soft_errors: bool,
+    /// Whether the kernel stamps datagrams as they leave and arrive, so that the network time of an answer
+    /// does not hold the delays of this process. Default: yes. It takes about a tenth more CPU time.
+    pub kernel_stamps: bool,
     /// The flags of the queries.
     pub flags: QueryFlags,
     /// EDNS; `null` for queries without. Default: version 0, 1,232 octets.
@@ -177,6 +180,7 @@ impl Default for DnsConfig {
             listen: Duration::ZERO,
             strict: false,
             soft_errors: false,
+            kernel_stamps: true,
             flags: QueryFlags::default(),
             edns: Some(EdnsConfig::default()),
             dialing: Dialing::default(),

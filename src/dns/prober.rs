@@ -2,7 +2,7 @@
 
 use super::{DnsConfig, DnsReport, DnsTransport, TlsProfile};
 use crate::error::Error;
-use crate::io::dns::{DnsPlan, StampKeeper, probe};
+use crate::io::dns::{DnsPlan, RandomBits, StampKeeper, probe};
 use crate::io::tls::TlsConnector;
 use crate::probe::{ProbeContext, ProbeResult, Prober};
 use crate::target::Target;
@@ -54,8 +54,11 @@ impl DnsProber {
             DnsTransport::Https => return Err(Error::feature("transport", "doh")),
             DnsTransport::Quic => return Err(Error::feature("transport", "quic")),
         };
-        let keeper = StampKeeper::open();
-        Ok(DnsProber { plan: DnsPlan { config, tls, keeper } })
+        // Over UDP alone, and where nothing is asked over it nothing is stamped.
+        let wanted = config.kernel_stamps && config.transport == DnsTransport::Udp;
+        let keeper = wanted.then(StampKeeper::open).flatten();
+        let random = RandomBits::default();
+        Ok(DnsProber { plan: DnsPlan { config, tls, keeper, random } })
     }
 }
 

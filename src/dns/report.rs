@@ -87,10 +87,10 @@ pub struct DnsExchange {
     pub conflict: Vec<u8>,
     /// The TCP connection of the last attempt that had one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub connection: Option<TcpConnection>,
+    pub connection: Option<Box<TcpConnection>>,
     /// The TLS handshake of the last attempt that had one, as far as it came.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls: Option<TlsReport>,
+    pub tls: Option<Box<TlsReport>>,
     /// The status of the HTTP response, over HTTPS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
@@ -157,7 +157,7 @@ impl DnsExchange {
                 continue;
             }
             room -= 1;
-            let record = DnsRecord::of(&RecordBuf::from(&record));
+            let record = DnsRecord::of(RecordBuf::from(&record));
             match section {
                 Section::Answer => self.answer.push(record),
                 Section::Authority => self.authority.push(record),
@@ -316,11 +316,11 @@ pub struct DnsRecord {
 impl DnsRecord {
     /// A record as text.
     #[must_use]
-    pub fn of(record: &RecordBuf) -> Self {
+    pub fn of(record: RecordBuf) -> Self {
         let presentation = record.to_string();
-        let head = format!("{} {} {} {} ", record.owner, record.ttl, record.class, record.rtype);
-        let data = presentation.get(head.len()..).unwrap_or_default().to_owned();
-        let RecordBuf { owner, ttl, class, rtype, .. } = record.clone();
+        // Behind owner, time to live, class and type; blanks in names are escaped.
+        let data = presentation.splitn(5, ' ').nth(4).unwrap_or_default().to_owned();
+        let RecordBuf { owner, ttl, class, rtype, .. } = record;
         DnsRecord { owner, ttl, class, rtype, data, presentation }
     }
 }

@@ -10,6 +10,8 @@ pub(crate) use ask::{Ask, Note};
 pub(crate) use probe::{DnsPlan, probe};
 
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use super::socket;
 use super::tls::TlsConnector;
@@ -28,17 +30,25 @@ pub(crate) struct Way<'a> {
     pub(crate) host: Option<&'a Host>,
     /// For the transports over TLS.
     pub(crate) tls: Option<&'a TlsConnector>,
+    pub(crate) random: &'a RandomBits,
     /// Whether the kernel is asked for stamps.
     pub(crate) stamps: bool,
+    /// When all of it is over.
+    pub(crate) deadline: Instant,
     pub(crate) datagram_bytes: usize,
     pub(crate) message_bytes: usize,
 }
 
-/// Drives the questions until each is decided. What was learnt stays in them when the future is dropped.
+/// Drives the questions until each is decided, or the deadline ends them. What was learnt stays in them when
+/// the future is dropped.
 pub(crate) async fn drive(asks: &mut [Ask<'_>], way: &Way<'_>) {
     match way.transport {
-        DnsTransport::Udp => super::join::all(asks.iter_mut().map(|ask| one(ask, way))).await,
-        _ => stream::run(asks, way).await,
+        DnsTransport::Udp => match asks {
+            [ask] => one(ask, way).await,
+            asks => super::join::all(asks.iter_mut().map(|ask| one(ask, way))).await,
+        },
+        // In a box: a question over UDP need not hold what one over a stream would.
+        _ => Box::pin(stream::run(asks, way)).await,
     }
 }
 
@@ -48,20 +58,37 @@ async fn one(ask: &mut Ask<'_>, way: &Way<'_>) {
         match ask.engine.next() {
             Some(Protocol::Stream) => {
                 let way = Way { transport: DnsTransport::Tcp, tls: None, ..*way };
-                stream::run(std::slice::from_mut(ask), &way).await;
+                Box::pin(stream::run(std::slice::from_mut(ask), &way)).await;
             }
             _ => udp::run(ask, way).await,
         }
     }
 }
 
-/// Bits that nobody can guess.
-///
-/// The system's source of randomness does not fail once it has been seeded (getrandom(2)); where it
-/// cannot be asked, the keys of hash tables come from elsewhere.
-fn random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    getrandom::u64().unwrap_or_else(|_| RandomState::new().hash_one(()))
+/// Bits that nobody can guess, fetched from the system a few at a time. Each is given out once.
+#[derive(Debug, Default)]
+pub(crate) struct RandomBits(Mutex<Vec<u64>>);
+
+/// Words that are fetched at once.
+const FETCH: usize = 32;
+
+impl RandomBits {
+    /// The next 64 of them.
+    ///
+    /// The system's source of randomness does not fail once it has been seeded (getrandom(2)); where it
+    /// cannot be asked, the keys of hash tables come from elsewhere.
+    pub(crate) fn next(&self) -> u64 {
+        use std::hash::{BuildHasher, RandomState};
+        let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if words.is_empty() {
+            let mut bytes = [0; FETCH * 8];
+            if getrandom::fill(&mut bytes).is_err() {
+                return RandomState::new().hash_one(());
+            }
+            words.extend(bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)));
+        }
+        words.pop().unwrap_or_default()
+    }
 }
 
 /// A socket that keeps the kernel stamping packets between one query and the next: the first that wants

@@ -4,6 +4,7 @@
 set -eu
 
 packages="postfix dovecot-imapd dovecot-pop3d postgresql redis-server nginx haproxy openssh-server
+knot knot-dnsutils bind9 bind9-dnsutils nsd unbound
 nftables iproute2 openssl iputils-ping fping prometheus-blackbox-exporter"
 
 missing=

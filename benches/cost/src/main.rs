@@ -1,6 +1,7 @@
 //! What a probe costs: CPU time beside the same job with bare blocking sockets or another program, and
 //! memory while many wait. The servers run in a process of their own, so that only the client is counted.
 
+mod dns;
 mod fleet;
 mod fping;
 mod hold;
@@ -20,6 +21,10 @@ usage: netsonde-cost tcp [ROUNDS PROBES]    CPU time of a TCP connect probe (def
        netsonde-cost hold-tcp [PROBES]      memory of TCP probes that wait (default 10000)
        netsonde-cost hold-tls [PROBES]      memory of TLS probes that wait (default 5000)
        netsonde-cost hold-icmp [HOSTS]      memory of echo requests in flight (default 100000); root
+       netsonde-cost dns [ROUNDS QUERIES]   CPU time of a question over UDP (default 101 x 400)
+       netsonde-cost dns-rate [ROUNDS QUERIES]      questions a second (default 11 x 20000)
+       netsonde-cost dns-exporter [ROUNDS QUERIES]  beside blackbox_exporter (default 11 x 2000)
+       netsonde-cost hold-dns [QUESTIONS]   memory of questions in flight (default 10000)
        netsonde-cost fping [ROUNDS]         sonde ping beside fping (default 21); root
 
 The exit status is 1 if the goal was missed.";
@@ -56,9 +61,18 @@ fn run(args: &[&str]) -> Result<bool> {
         ["hold-tls", probes] => hold::measure(Job::Tls, probes.parse()?),
         ["hold-icmp"] => fleet::measure(100_000),
         ["hold-icmp", hosts] => fleet::measure(hosts.parse()?),
+        ["dns"] => dns::measure(101, 400),
+        ["dns", rounds, queries] => dns::measure(rounds.parse()?, queries.parse()?),
+        ["dns-rate"] => dns::rate(11, 20_000),
+        ["dns-rate", rounds, queries] => dns::rate(rounds.parse()?, queries.parse()?),
+        ["dns-exporter"] => dns::exporter(11, 2000),
+        ["dns-exporter", rounds, queries] => dns::exporter(rounds.parse()?, queries.parse()?),
+        ["hold-dns"] => dns::hold(10_000),
+        ["hold-dns", questions] => dns::hold(questions.parse()?),
         ["fping"] => fping::measure(21),
         ["fping", rounds] => fping::measure(rounds.parse()?),
         // What this program starts itself as.
+        ["sink", "dns"] => dns::serve(),
         ["sink", "tcp", held] => sink::serve(Job::Tcp, held.parse()?),
         ["sink", "tls", held] => sink::serve(Job::Tls, held.parse()?),
         _ => Err(USAGE.into()),

@@ -82,13 +82,13 @@ pub(crate) fn config(job: Job, root: &str) -> TcpConfig {
 }
 
 /// User and system time of this process so far.
-fn cpu_us() -> f64 {
+pub(crate) fn cpu_us() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
 }
 
 /// Prints a row and gives its median.
-fn row(name: &str, values: impl Iterator<Item = f64>, unit: &str) -> f64 {
+pub(crate) fn row(name: &str, values: impl Iterator<Item = f64>, unit: &str) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);

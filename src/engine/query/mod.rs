@@ -275,6 +275,10 @@ impl QueryEngine {
         composer.finish();
         let sent_ns = self.after(now);
         let attempt = self.attempts.len();
+        if attempt == 0 {
+            // Most queries have one, and a vector would begin with room for four.
+            self.attempts.reserve_exact(1);
+        }
         self.attempts.push(Attempt::new(protocol, id, name, self.edns, sent_ns));
         self.due = now.checked_add(self.setup.timeout);
         Some(Transmit { attempt, protocol, to: self.setup.server })

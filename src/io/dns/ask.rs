@@ -21,8 +21,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) notes: Vec<Note>,
     /// Where its time goes; `None` if nobody asks.
     pub(crate) record: Option<Record<'a>>,
-    pub(crate) connection: Option<TcpConnection>,
-    pub(crate) tls: Option<TlsReport>,
+    pub(crate) connection: Option<Box<TcpConnection>>,
+    pub(crate) tls: Option<Box<TlsReport>>,
     pub(crate) http_status: Option<u16>,
     /// The time between an answer arriving and it being read, in nanoseconds.
     pub(crate) lag_ns: Option<u64>,
@@ -60,7 +60,11 @@ impl<'a> Ask<'a> {
     pub(super) fn begin(&mut self, way: &Way<'_>, into: &mut Vec<u8>) -> Option<Transmit> {
         let start = crate::io::time::now();
         let before = into.len();
-        let transmit = self.engine.poll_transmit(start, &mut super::random, into)?;
+        let transmit = self.engine.poll_transmit(start, &mut || way.random.next(), into)?;
+        if self.notes.capacity() == 0 {
+            // Most questions have one attempt, and a vector would begin with room for four.
+            self.notes.reserve_exact(1);
+        }
         self.notes.push(Note {
             transport: way.transport,
             server: way.server,

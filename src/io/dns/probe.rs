@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::time::timeout_at;
 
-use super::{Ask, StampKeeper, Way, drive};
+use super::{Ask, RandomBits, StampKeeper, Way, drive};
 use crate::dns::{
     DnsAttempt, DnsConfig, DnsExchange, DnsFate, DnsReport, DnsTransport, EdnsConfig, Question,
 };
@@ -29,6 +29,7 @@ pub(crate) struct DnsPlan {
     pub(crate) config: DnsConfig,
     pub(crate) tls: Option<TlsConnector>,
     pub(crate) keeper: Option<StampKeeper>,
+    pub(crate) random: RandomBits,
 }
 
 /// Probes once.
@@ -40,7 +41,7 @@ pub(crate) async fn probe(
     cx.notify(&crate::observe::Event::Started { target });
     let started = (cx.clock().wall(), cx.clock().now());
     let deadline = crate::io::time::deadline(cx.timeout().unwrap_or(plan.config.timeout));
-    let mut result = Box::pin(probe_until(deadline, plan, cx, target, started)).await;
+    let mut result = probe_until(deadline, plan, cx, target, started).await;
     result.quality.timer_lag_ns = crate::io::time::late_ns(deadline);
     result
 }
@@ -85,10 +86,13 @@ async fn probe_until(
             return ended(record, failure.into(), DnsReport::default());
         }
     };
-    let mut report = DnsReport { resolution, ..DnsReport::default() };
-    let addresses = match permitted(&mut record, addresses, &mut report.refused) {
+    let mut refused = Vec::new();
+    let addresses = match permitted(&mut record, addresses, &mut refused) {
         Ok(addresses) => addresses,
-        Err(verdict) => return ended(record, verdict, report),
+        Err(verdict) => {
+            let report = DnsReport { resolution, refused, ..DnsReport::default() };
+            return ended(record, verdict, report);
+        }
     };
     let session = |addresses: Vec<SocketAddr>| Session {
         plan,
@@ -101,7 +105,12 @@ async fn probe_until(
         AddressPolicy::All => addresses.iter().map(|address| session(vec![*address])).collect(),
         _ => vec![session(addresses)],
     };
-    all(sessions.iter_mut().map(|session| session.run(deadline))).await;
+    match sessions.as_mut_slice() {
+        [session] => session.run(deadline).await,
+        several => all(several.iter_mut().map(|session| session.run(deadline))).await,
+    }
+    // Not made before the waiting is over: it is large.
+    let report = DnsReport { resolution, refused, ..DnsReport::default() };
     conclude(sessions, record, target, started_at, report)
 }
 
@@ -128,11 +137,12 @@ impl<'p> Session<'p> {
         for address in self.addresses.clone() {
             let origin = self.record.started();
             let asks = config.questions.iter().map(|question| {
-                let setup = setup(config, address, question);
+                let setup = setup(self.plan, address, question);
                 Ask::new(setup, origin, Some(self.record.fork()))
             });
             let start = self.record.now();
             let asks = asks.collect();
+            self.servers.reserve_exact(1);
             self.servers.push(Server { address, start, asks, end: start });
             let Some(server) = self.servers.last_mut() else { return };
             let way = Way {
@@ -141,17 +151,16 @@ impl<'p> Session<'p> {
                 socket: &config.socket,
                 host: Some(self.host),
                 tls: self.plan.tls.as_ref(),
+                random: &self.plan.random,
                 stamps: self.plan.keeper.is_some(),
+                deadline: deadline.into_std(),
                 datagram_bytes: datagram_bytes(config),
                 message_bytes: config.limits.message_bytes,
             };
-            let over = timeout_at(deadline, drive(&mut server.asks, &way)).await.is_err();
-            if over {
-                let now = crate::io::time::now();
-                server.asks.iter_mut().for_each(|ask| ask.give_up(now));
-            }
+            drive(&mut server.asks, &way).await;
             server.end = self.record.now();
             let answered = server.asks.iter().all(|ask| outcome(ask).is_pass());
+            let over = crate::io::time::now() >= deadline.into_std();
             if answered || over || config.dialing.addresses == AddressPolicy::First {
                 return;
             }
@@ -165,7 +174,8 @@ fn datagram_bytes(config: &DnsConfig) -> usize {
 }
 
 /// What one question is asked with.
-fn setup(config: &DnsConfig, server: SocketAddr, question: &Question) -> QuerySetup {
+fn setup(plan: &DnsPlan, server: SocketAddr, question: &Question) -> QuerySetup {
+    let config = &plan.config;
     let Question { name, rtype, class } = question.clone();
     let mut setup = QuerySetup::new(server, name, rtype, class);
     let flags = &config.flags;
@@ -173,7 +183,7 @@ fn setup(config: &DnsConfig, server: SocketAddr, question: &Question) -> QuerySe
         .with_recursion_desired(flags.recursion_desired)
         .with_checking_disabled(flags.checking_disabled)
         .with_authentic_data(flags.authentic_data);
-    setup.edns = config.edns.as_ref().map(|edns| query_edns(edns, &setup));
+    setup.edns = config.edns.as_ref().map(|edns| query_edns(edns, &setup, &plan.random));
     setup.protocol = match config.transport {
         DnsTransport::Udp => Protocol::Udp,
         _ => Protocol::Stream,
@@ -189,7 +199,7 @@ fn setup(config: &DnsConfig, server: SocketAddr, question: &Question) -> QuerySe
     setup
 }
 
-fn query_edns(config: &EdnsConfig, setup: &QuerySetup) -> QueryEdns {
+fn query_edns(config: &EdnsConfig, setup: &QuerySetup, random: &RandomBits) -> QueryEdns {
     let mut edns = QueryEdns::default();
     edns.udp_payload = config.udp_payload;
     edns.version = config.version;
@@ -206,7 +216,7 @@ fn query_edns(config: &EdnsConfig, setup: &QuerySetup) -> QueryEdns {
         add(EdnsOption::ClientSubnet { address, source_prefix, scope_prefix: 0 });
     }
     if config.cookie {
-        let client: [u8; CLIENT_COOKIE] = super::random().to_le_bytes();
+        let client: [u8; CLIENT_COOKIE] = random.next().to_le_bytes();
         add(EdnsOption::Cookie { client, server: &[] });
     }
     if config.keepalive {
@@ -276,13 +286,6 @@ fn outcome(ask: &Ask<'_>) -> Verdict {
     }
 }
 
-/// One exchange, with the record of its time.
-struct Done<'p> {
-    exchange: DnsExchange,
-    record: Option<Record<'p>>,
-    quality: Quality,
-}
-
 /// The deciding exchange gives the result; the others stand beside it.
 fn conclude(
     sessions: Vec<Session<'_>>,
@@ -291,64 +294,61 @@ fn conclude(
     started_at: SystemTime,
     mut report: DnsReport,
 ) -> ProbeResult<DnsReport> {
-    let Some(config) = sessions.first().map(|session| &session.plan.config) else {
+    let Some(plan) = sessions.first().map(|session| session.plan) else {
         let fault = LocalFault::new(LocalFaultKind::Cancelled);
         return record.conclude(target, started_at, fault.into(), report);
     };
-    let mut done = Vec::new();
-    let mut tried = Vec::new();
+    let config = &plan.config;
+    // A server behind which another one was asked does not decide.
+    let decisive = || sessions.iter().filter_map(|session| session.servers.last());
+    let mut verdicts = decisive().flat_map(|server| server.asks.iter().map(outcome));
+    let place = verdicts.position(|verdict| !verdict.is_pass()).unwrap_or(0);
+    let mut at = 0;
+    // What stands if no server was asked: a probe that is dropped never gets here.
+    let mut outcome_of_all = Verdict::from(LocalFault::new(LocalFaultKind::Cancelled));
+    let (mut quality, mut ended) = (Quality::default(), None);
     for session in sessions {
         let last = session.servers.len().saturating_sub(1);
-        for (place, server) in session.servers.into_iter().enumerate() {
-            let verdicts: Vec<Verdict> = server.asks.iter().map(|ask| outcome(ask)).collect();
-            let verdict = verdicts.iter().find(|verdict| !verdict.is_pass()).cloned();
-            tried.push((
-                server.address,
-                server.start,
-                server.end,
-                verdict.unwrap_or(Verdict::Pass),
-            ));
-            for ((ask, question), verdict) in
-                server.asks.into_iter().zip(&config.questions).zip(verdicts)
-            {
-                let exchange = finish(ask, question, server.address, verdict, &record, config);
-                done.push((place == last, exchange));
+        for (number, server) in session.servers.into_iter().enumerate() {
+            let dialled = record.dialling_at(server.address.into(), server.start);
+            let mut verdict = Verdict::Pass;
+            for (ask, question) in server.asks.into_iter().zip(&config.questions) {
+                let outcome = outcome(&ask);
+                if verdict.is_pass() {
+                    verdict.clone_from(&outcome);
+                }
+                let decides = number == last && at == place;
+                at += usize::from(number == last);
+                if decides {
+                    outcome_of_all.clone_from(&outcome);
+                    let exchange = &mut report.exchange;
+                    (ended, quality) =
+                        finish(ask, question, server.address, outcome, &record, config, exchange);
+                } else {
+                    let mut exchange = DnsExchange::default();
+                    finish(ask, question, server.address, outcome, &record, config, &mut exchange);
+                    report.others.push(exchange);
+                }
+            }
+            let passed = verdict.is_pass();
+            record.dialled(dialled, verdict, Facts::default(), server.end);
+            if passed {
+                record.selected(dialled, server.end);
             }
         }
     }
-    for (address, start, end, verdict) in tried {
-        let place = record.dialling_at(address.into(), start);
-        if verdict.is_pass() {
-            record.dialled(place, verdict, Facts::default(), end);
-            record.selected(place, end);
-        } else {
-            record.dialled(place, verdict, Facts::default(), end);
-        }
-    }
-    // Those of a server behind which another one was asked do not decide.
-    let (mut last, before): (Vec<_>, Vec<_>) = done.into_iter().partition(|(last, _)| *last);
-    let passed = |done: &Done<'_>| done.exchange.outcome.as_ref().is_some_and(Verdict::is_pass);
-    let place = last.iter().position(|(_, done)| !passed(done)).unwrap_or(0);
-    if last.is_empty() {
-        let fault = LocalFault::new(LocalFaultKind::Cancelled);
-        return record.conclude(target, started_at, fault.into(), report);
-    }
-    let (_, decisive) = last.remove(place);
-    let others = before.into_iter().chain(last).map(|(_, done)| done.exchange);
-    report.others = others.collect();
-    let outcome = decisive.exchange.outcome.clone().unwrap_or(Verdict::Pass);
-    report.exchange = decisive.exchange;
     let attempts = std::mem::take(&mut record.attempts);
-    let mut record = decisive.record.unwrap_or(record);
+    let mut record = ended.unwrap_or(record);
     if !report.others.is_empty() {
         record.enter(Phase::Gather, record.now());
     }
     record.attempts = attempts;
-    let mut result = record.conclude(target, started_at, outcome, report);
-    result.quality = decisive.quality;
+    let mut result = record.conclude(target, started_at, outcome_of_all, report);
+    result.quality = quality;
     result
 }
 
+/// Writes down what came of a question; gives the record of its time, and how good its figures are.
 fn finish<'p>(
     ask: Ask<'p>,
     question: &Question,
@@ -356,20 +356,19 @@ fn finish<'p>(
     verdict: Verdict,
     record: &Record<'_>,
     config: &DnsConfig,
-) -> Done<'p> {
-    let mut exchange = DnsExchange {
-        question: Some(question.clone()),
-        server: Some(server),
-        outcome: Some(verdict),
-        connection: ask.connection,
-        tls: ask.tls,
-        http_status: ask.http_status,
-        ..DnsExchange::default()
-    };
+    exchange: &mut DnsExchange,
+) -> (Option<Record<'p>>, Quality) {
+    exchange.question = Some(question.clone());
+    exchange.server = Some(server);
+    exchange.outcome = Some(verdict);
+    exchange.connection = ask.connection;
+    exchange.tls = ask.tls;
+    exchange.http_status = ask.http_status;
     let answered = match ask.engine.outcome() {
         Some(Outcome::Answered { attempt } | Outcome::Truncated { attempt }) => Some(*attempt),
         _ => None,
     };
+    exchange.attempts.reserve_exact(ask.notes.len());
     for (tried, note) in ask.engine.attempts().iter().zip(&ask.notes) {
         exchange.attempts.push(attempt(tried, note, record));
     }
@@ -388,7 +387,7 @@ fn finish<'p>(
         }
         quality.lag_ns = ask.lag_ns;
     }
-    Done { exchange, record: ask.record, quality }
+    (ask.record, quality)
 }
 
 fn attempt(tried: &Tried, note: &super::Note, record: &Record<'_>) -> DnsAttempt {
@@ -399,8 +398,6 @@ fn attempt(tried: &Tried, note: &super::Note, record: &Record<'_>) -> DnsAttempt
         AttemptFate::TimedOut => DnsFate::TimedOut,
         AttemptFate::Waiting => DnsFate::Unfinished,
     };
-    let counted =
-        Mismatch::ALL.iter().map(|why| (why.as_str().to_owned(), tried.mismatches.of(*why)));
     DnsAttempt {
         transport: note.transport,
         server: note.server,
@@ -415,7 +412,12 @@ fn attempt(tried: &Tried, note: &super::Note, record: &Record<'_>) -> DnsAttempt
         sent_bytes: note.bytes,
         fate,
         verdict: note.verdict.clone(),
-        mismatches: counted.filter(|(_, count)| *count > 0).collect(),
+        mismatches: Mismatch::ALL
+            .iter()
+            .map(|why| (*why, tried.mismatches.of(*why)))
+            .filter(|(_, count)| *count > 0)
+            .map(|(why, count)| (why.as_str().to_owned(), count))
+            .collect(),
         other_source: tried.other_source,
         duplicates: tried.duplicates,
         conflicts: tried.conflicts,

@@ -99,15 +99,20 @@ impl Line {
     }
 
     /// Waits for something, but no longer than a question on this line does. `None` if none waits any more.
-    async fn within<T>(&self, asks: &mut [Ask<'_>], future: impl Future<Output = T>) -> Option<T> {
+    async fn within<T>(
+        &self,
+        asks: &mut [Ask<'_>],
+        way: &Way<'_>,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
         let mut future = pin!(future);
         loop {
             if !self.is_awaited(asks) {
                 return None;
             }
-            let due =
+            let dues =
                 self.asked.iter().filter_map(|(place, _)| asks.get(*place)?.engine.poll_timeout());
-            let due = due.min()?;
+            let due = dues.min()?.min(way.deadline);
             if let Ok(done) = tokio::time::timeout_at(due.into(), future.as_mut()).await {
                 return Some(done);
             }
@@ -115,6 +120,9 @@ impl Line {
             for (place, _) in &self.asked {
                 if let Some(ask) = asks.get_mut(*place) {
                     ask.expire(now);
+                    if now >= way.deadline {
+                        ask.give_up(now);
+                    }
                 }
             }
         }
@@ -125,13 +133,15 @@ impl Line {
         let now = crate::io::time::now;
         let mut connecting =
             Connecting::start(way.server, way.socket, &now).map_err(|error| error.verdict())?;
-        if !connecting.is_settled() && self.within(asks, connecting.settle(&now)).await.is_none() {
+        if !connecting.is_settled()
+            && self.within(asks, way, connecting.settle(&now)).await.is_none()
+        {
             return Ok(());
         }
         let connected = connecting.finish(&now).map_err(|error| error.verdict())?;
         for &(place, number) in &self.asked {
             let Some(ask) = asks.get_mut(place) else { continue };
-            ask.connection = Some(connection(&connected));
+            ask.connection = Some(Box::new(connection(&connected)));
             if let Some(note) = ask.note(number) {
                 note.port = Some(connected.local().port());
             }
@@ -145,11 +155,11 @@ impl Line {
                 let mut report = TlsReport::default();
                 let shaken = {
                     let shaking = connector.shake(way.host, &mut wire, &mut report);
-                    self.within(asks, shaking).await
+                    self.within(asks, way, shaking).await
                 };
                 for (place, _) in &self.asked {
                     if let Some(ask) = asks.get_mut(*place) {
-                        ask.tls = Some(report.clone());
+                        ask.tls = Some(Box::new(report.clone()));
                     }
                 }
                 match shaken {
@@ -164,7 +174,7 @@ impl Line {
             channel.write_all(&out).await?;
             channel.flush().await
         };
-        match self.within(asks, written).await {
+        match self.within(asks, way, written).await {
             None => return Ok(()),
             Some(written) => written.map_err(|error| broken(&error, Phase::Request))?,
         }
@@ -205,7 +215,7 @@ impl Line {
                     deframer.feed(buffer.filled());
                     Poll::Ready(io::Result::Ok(buffer.filled().len()))
                 });
-                self.within(asks, reading).await
+                self.within(asks, way, reading).await
             };
             let count = match read {
                 None => {

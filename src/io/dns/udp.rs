@@ -4,11 +4,11 @@
 //! to, which then could not be told. ICMP errors reach it all the same (`IP_RECVERR`, ip(7)).
 
 use std::io;
-use std::pin::pin;
 use std::task::Poll;
+use std::time::Instant;
 
 use socket2::{Domain, Protocol as Proto, SockAddr, Socket, Type};
-use tokio::io::unix::AsyncFd;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use super::{Ask, Way};
 use crate::engine::measure::{Departure, Received, Stamp, measure};
@@ -28,13 +28,17 @@ struct Flight {
     departure: Departure,
 }
 
+/// The largest datagram that most questions take, in octets.
+const SPACE: usize = 4096;
+
 /// Datagrams read from one socket before others have their turn.
 const TURN: usize = 64;
 
 /// Sends what is to be sent and takes what comes, until there is nothing more to wait for or the next
 /// attempt goes another way.
 pub(super) async fn run(ask: &mut Ask<'_>, way: &Way<'_>) {
-    let mut flights = Vec::new();
+    // Most questions have one.
+    let mut flights = Vec::with_capacity(1);
     loop {
         while ask.engine.next() == Some(Protocol::Udp) {
             flights.extend(launch(ask, way));
@@ -43,46 +47,65 @@ pub(super) async fn run(ask: &mut Ask<'_>, way: &Way<'_>) {
             return;
         }
         let Some(due) = ask.engine.poll_timeout() else { return };
-        let mut sleep = pin!(tokio::time::sleep_until(due.into()));
-        let woken = {
-            let mut ready: Vec<_> = flights
-                .iter()
-                .map(|flight| Box::pin(flight.socket.ready(sys::interest())))
-                .collect();
-            std::future::poll_fn(|cx| {
-                for (place, ready) in ready.iter_mut().enumerate() {
-                    if let Poll::Ready(guard) = ready.as_mut().poll(cx) {
-                        return Poll::Ready(Some((place, guard)));
-                    }
-                }
-                sleep.as_mut().poll(cx).map(|()| None)
-            })
-            .await
-        };
-        match woken {
-            Some((place, Ok(mut guard))) => {
-                if let Some(flight) = flights.get(place)
-                    && drain(ask, way, flight)
-                {
+        let due = due.min(way.deadline);
+        match next(&flights, due).await {
+            Woken::Ready(flight, mut guard) => {
+                let has_errors = guard.ready().is_error();
+                if drain(ask, way, flight, has_errors) {
                     guard.clear_ready();
                 }
             }
-            // The runtime is being shut down.
-            Some((place, Err(error))) => {
-                let number = flights.get(place).map_or(0, |flight| flight.number);
+            Woken::Gone(number, error) => {
+                // The runtime is being shut down.
                 let verdict = crate::io::errno::verdict(&error, Phase::Rtt);
                 ask.refused(number, verdict, crate::io::time::now());
                 ask.give_up(crate::io::time::now());
             }
-            None => {
+            Woken::Due => {
                 // Before it is given up the sockets themselves are asked: after a stall the runtime may
                 // not have heard of what came in meanwhile.
                 for flight in &flights {
-                    drain(ask, way, flight);
+                    drain(ask, way, flight, true);
                 }
-                ask.expire(crate::io::time::now());
+                let now = crate::io::time::now();
+                ask.expire(now);
+                if now >= way.deadline {
+                    ask.give_up(now);
+                }
             }
         }
+    }
+}
+
+/// What a question was woken by.
+enum Woken<'a> {
+    Ready(&'a Flight, AsyncFdReadyGuard<'a, Socket>),
+    Gone(usize, io::Error),
+    Due,
+}
+
+/// Waits for any of the sockets, but no longer than until `due`.
+async fn next(flights: &[Flight], due: Instant) -> Woken<'_> {
+    let waiting = async {
+        if let [flight] = flights {
+            return (flight, flight.socket.ready(sys::interest()).await);
+        }
+        let mut ready: Vec<_> =
+            flights.iter().map(|flight| Box::pin(flight.socket.ready(sys::interest()))).collect();
+        std::future::poll_fn(|cx| {
+            for (flight, ready) in flights.iter().zip(&mut ready) {
+                if let Poll::Ready(guard) = ready.as_mut().poll(cx) {
+                    return Poll::Ready((flight, guard));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    };
+    match tokio::time::timeout_at(due.into(), waiting).await {
+        Err(_) => Woken::Due,
+        Ok((flight, Err(error))) => Woken::Gone(flight.number, error),
+        Ok((flight, Ok(guard))) => Woken::Ready(flight, guard),
     }
 }
 
@@ -187,21 +210,28 @@ fn send_stamp(socket: &Socket, control: &mut ControlSpace) -> Option<Stamp> {
 }
 
 /// Takes what has come in. True if there is nothing more for now.
-fn drain(ask: &mut Ask<'_>, way: &Way<'_>, flight: &Flight) -> bool {
+fn drain(ask: &mut Ask<'_>, way: &Way<'_>, flight: &Flight, mut has_errors: bool) -> bool {
     let mut departure = flight.departure;
     let mut control: ControlSpace = Default::default();
-    let mut data = Vec::new();
+    // On the stack, where a question that waits holds nothing, unless larger ones are to be taken.
+    let mut space = [0; SPACE];
+    let mut heap = vec![0; if way.datagram_bytes > SPACE { way.datagram_bytes } else { 0 }];
+    let data = if heap.is_empty() { space.as_mut_slice() } else { heap.as_mut_slice() };
+    let most = way.datagram_bytes.min(data.len());
     for _ in 0..TURN {
         // Errors and stamps first: they belong to what was sent before the answer.
-        take_errors(ask, flight, &mut departure, &mut control);
-        if data.is_empty() {
-            data.resize(way.datagram_bytes, 0);
+        if has_errors {
+            take_errors(ask, flight, &mut departure, &mut control);
         }
-        let message = match receive_one(flight.socket.get_ref(), &mut data, &mut control, 0) {
+        let Some(data) = data.get_mut(..most) else { return true };
+        let message = match receive_one(flight.socket.get_ref(), data, &mut control, 0) {
             Ok(message) => message,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
             // An error of the path, which the error queue has whole.
-            Err(_) => continue,
+            Err(_) => {
+                has_errors = true;
+                continue;
+            }
         };
         let now = clock_pair();
         let stamp = message.controls().find_map(|control| match Control::of(control) {

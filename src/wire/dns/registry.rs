@@ -85,46 +85,100 @@ registry! {
     A = 1 "A"
     /// An authoritative name server (RFC 1035, 3.3.11).
     NS = 2 "NS"
+    /// A mail destination (obsolete, RFC 1035, 3.3.4).
+    MD = 3 "MD"
+    /// A mail forwarder (obsolete, RFC 1035, 3.3.5).
+    MF = 4 "MF"
     /// The canonical name of an alias (RFC 1035, 3.3.1).
     CNAME = 5 "CNAME"
     /// The start of a zone of authority (RFC 1035, 3.3.13).
     SOA = 6 "SOA"
+    /// A host with a mailbox (RFC 1035, 3.3.3).
+    MB = 7 "MB"
+    /// A member of a mail group (RFC 1035, 3.3.6).
+    MG = 8 "MG"
+    /// A mailbox that was renamed (RFC 1035, 3.3.8).
+    MR = 9 "MR"
+    /// Anything (RFC 1035, 3.3.10).
+    NULL = 10 "NULL"
+    /// Well known services (RFC 1035, 3.4.2).
+    WKS = 11 "WKS"
     /// A pointer to a name (RFC 1035, 3.3.12).
     PTR = 12 "PTR"
     /// Processor and operating system (RFC 1035, 3.3.2).
     HINFO = 13 "HINFO"
+    /// Mailboxes of a mailing list (RFC 1035, 3.3.7).
+    MINFO = 14 "MINFO"
     /// A mail exchange (RFC 1035, 3.3.9).
     MX = 15 "MX"
     /// Text (RFC 1035, 3.3.14).
     TXT = 16 "TXT"
     /// A responsible person (RFC 1183, 2.2).
     RP = 17 "RP"
+    /// A server of an AFS cell (RFC 1183, 1).
+    AFSDB = 18 "AFSDB"
+    /// An address in an X.25 network (RFC 1183, 3.1).
+    X25 = 19 "X25"
+    /// An ISDN number (RFC 1183, 3.2).
+    ISDN = 20 "ISDN"
+    /// A host to route through (RFC 1183, 3.3).
+    RT = 21 "RT"
+    /// An OSI address (RFC 1706).
+    NSAP = 22 "NSAP"
+    /// A pointer from an OSI address to a name (RFC 1348).
+    NSAP_PTR = 23 "NSAP-PTR"
     /// A signature over one query or transaction (RFC 2931).
     SIG = 24 "SIG"
     /// A public key (RFC 2535).
     KEY = 25 "KEY"
+    /// A mapping of X.400 addresses (RFC 2163).
+    PX = 26 "PX"
+    /// A geographical position (RFC 1712).
+    GPOS = 27 "GPOS"
     /// An IPv6 address (RFC 3596).
     AAAA = 28 "AAAA"
     /// A location (RFC 1876).
     LOC = 29 "LOC"
+    /// The next name, of old (RFC 2535).
+    NXT = 30 "NXT"
+    /// An endpoint identifier of Nimrod.
+    EID = 31 "EID"
+    /// A locator of Nimrod.
+    NIMLOC = 32 "NIMLOC"
     /// A service (RFC 2782).
     SRV = 33 "SRV"
+    /// An ATM address.
+    ATMA = 34 "ATMA"
     /// A naming authority pointer (RFC 3403).
     NAPTR = 35 "NAPTR"
+    /// A key exchanger (RFC 2230).
+    KX = 36 "KX"
+    /// A certificate (RFC 4398).
+    CERT = 37 "CERT"
+    /// An IPv6 address in parts (historic, RFC 6563).
+    A6 = 38 "A6"
     /// An alias of a whole subtree (RFC 6672).
     DNAME = 39 "DNAME"
+    /// A sink for anything.
+    SINK = 40 "SINK"
     /// The pseudo-record of EDNS (RFC 6891).
     OPT = 41 "OPT"
+    /// Lists of address prefixes (RFC 3123).
+    APL = 42 "APL"
     /// A delegation signer (RFC 4034, 5).
     DS = 43 "DS"
     /// A fingerprint of an SSH key (RFC 4255).
     SSHFP = 44 "SSHFP"
+    /// A key for IPsec (RFC 4025).
+    IPSECKEY = 45 "IPSECKEY"
     /// A signature of a set of records (RFC 4034, 3).
     RRSIG = 46 "RRSIG"
     /// The next secure name (RFC 4034, 4).
     NSEC = 47 "NSEC"
     /// A key of a zone (RFC 4034, 2).
     DNSKEY = 48 "DNSKEY"
+    /// Who has got a name by DHCP (RFC 4701).
+    DHCID = 49 "DHCID"
     /// The next secure name, hashed (RFC 5155, 3).
     NSEC3 = 50 "NSEC3"
     /// Parameters of NSEC3 (RFC 5155, 4).
@@ -133,6 +187,14 @@ registry! {
     TLSA = 52 "TLSA"
     /// A certificate for S/MIME (RFC 8162).
     SMIMEA = 53 "SMIMEA"
+    /// A host identity (RFC 8005).
+    HIP = 55 "HIP"
+    /// Status information of a zone.
+    NINFO = 56 "NINFO"
+    /// A key to encrypt records for.
+    RKEY = 57 "RKEY"
+    /// A link between trust anchors.
+    TALINK = 58 "TALINK"
     /// What a child wants as DS (RFC 7344).
     CDS = 59 "CDS"
     /// What a child wants as DNSKEY (RFC 7344).
@@ -147,20 +209,66 @@ registry! {
     SVCB = 64 "SVCB"
     /// How to reach an HTTPS origin (RFC 9460).
     HTTPS = 65 "HTTPS"
+    /// Where to send notifications of a child (RFC 9859).
+    DSYNC = 66 "DSYNC"
+    /// A hierarchical host identity tag (RFC 9886).
+    HHIT = 67 "HHIT"
+    /// A broadcast remote identifier of an aircraft (RFC 9886).
+    BRID = 68 "BRID"
     /// A sender policy, of old (RFC 4408, 3.1.1).
     SPF = 99 "SPF"
+    /// Information about a user.
+    UINFO = 100 "UINFO"
+    /// The number of a user.
+    UID = 101 "UID"
+    /// The number of a group.
+    GID = 102 "GID"
+    /// Anything, of old.
+    UNSPEC = 103 "UNSPEC"
+    /// A node identifier (RFC 6742, 2.1).
+    NID = 104 "NID"
+    /// A locator of 32 bits (RFC 6742, 2.2).
+    L32 = 105 "L32"
+    /// A locator of 64 bits (RFC 6742, 2.3).
+    L64 = 106 "L64"
+    /// A pointer to locators (RFC 6742, 2.4).
+    LP = 107 "LP"
+    /// A MAC address of 48 bits (RFC 7043, 3).
+    EUI48 = 108 "EUI48"
+    /// A MAC address of 64 bits (RFC 7043, 4).
+    EUI64 = 109 "EUI64"
+    /// A key that is being agreed on (RFC 2930).
+    TKEY = 249 "TKEY"
     /// A signature of a transaction (RFC 8945).
     TSIG = 250 "TSIG"
     /// A question for the changes of a zone (RFC 1995).
     IXFR = 251 "IXFR"
     /// A question for a whole zone (RFC 5936).
     AXFR = 252 "AXFR"
+    /// A question for MB, MG and MR (RFC 1035, 3.2.3).
+    MAILB = 253 "MAILB"
+    /// A question for mail agents (obsolete, RFC 1035, 3.2.3).
+    MAILA = 254 "MAILA"
     /// A question for every type (RFC 8482).
     ANY = 255 "ANY"
     /// A resource with a URI (RFC 7553).
     URI = 256 "URI"
     /// Which authorities may issue certificates (RFC 8659).
     CAA = 257 "CAA"
+    /// Application visibility and control.
+    AVC = 258 "AVC"
+    /// A digital object architecture.
+    DOA = 259 "DOA"
+    /// A relay for multicast (RFC 8777).
+    AMTRELAY = 260 "AMTRELAY"
+    /// What a resolver can do (RFC 9606).
+    RESINFO = 261 "RESINFO"
+    /// A wallet.
+    WALLET = 262 "WALLET"
+    /// A trust anchor of old.
+    TA = 32768 "TA"
+    /// A delegation signer elsewhere (obsolete, RFC 4431).
+    DLV = 32769 "DLV"
 }
 
 registry! {
@@ -347,6 +455,11 @@ mod tests {
         assert_eq!(RecordType(65280).to_string(), "TYPE65280");
         assert_eq!("type65280".parse(), Ok(RecordType(65280)));
         assert_eq!("TYPE1".parse(), Ok(RecordType::A));
+        assert_eq!(
+            (RecordType::NSAP_PTR.to_string(), RecordType(23)),
+            ("NSAP-PTR".to_owned(), RecordType::NSAP_PTR)
+        );
+        assert_eq!("eui48".parse(), Ok(RecordType(108)));
         assert_eq!(Class(42).to_string(), "CLASS42");
         assert_eq!("CLASS3".parse(), Ok(Class::CH));
         for bad in ["", "TYPE", "TYPE65536", "TYPE-1", "TYPE+1", "TYPE 1", "AAAAA", "1"] {

@@ -1,7 +1,6 @@
 //! Saying out loud that a test could not run, and failing where it must run.
 
 use std::fmt::Display;
-use std::net::{Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 /// The variable that turns every skipped test into a failed one; the project's CI sets it to `1`.
@@ -66,7 +65,7 @@ pub fn require_command(name: &str) -> Option<PathBuf> {
 /// `Some(())` where `::1` can be bound, otherwise reports the skip.
 #[track_caller]
 pub fn require_ipv6() -> Option<()> {
-    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+    if crate::daemon::has_ipv6() {
         return Some(());
     }
     skip("needs IPv6 on loopback");

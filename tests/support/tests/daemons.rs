@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use netsonde_support::daemon::dns::{self, Zone};
 use netsonde_support::daemon::{self, Daemon, Setup};
 use netsonde_support::{Issued, Pki, require_command};
 use rustls::{ClientConfig, ClientConnection};
@@ -187,4 +188,95 @@ fn a_daemon_that_ends_shows_its_log() {
     });
     let message = *outcome.unwrap_err().downcast::<String>().unwrap();
     assert!(message.contains("exit status: 3") && message.contains("no luck"), "{message}");
+}
+
+/// A question of class IN with the length in front, for streams.
+fn question(name: &str, rtype: u8) -> Vec<u8> {
+    let mut query = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        query.push(u8::try_from(label.len()).unwrap());
+        query.extend_from_slice(label.as_bytes());
+    }
+    query.extend([0, 0, rtype, 0, 1]);
+    let len = u16::try_from(query.len()).unwrap();
+    [&len.to_be_bytes(), &query[..]].concat()
+}
+
+const ZONE: Zone<'static> = Zone {
+    name: "example.test",
+    text: "@ 300 IN SOA ns host 1 2 3 4 5\n@ 300 IN NS ns\nns 300 IN A 192.0.2.1\n",
+};
+
+/// Asks for the address of `ns.example.test` through a stream, and finds it at the end of the answer.
+fn resolves(mut stream: impl Read + Write) {
+    stream.write_all(&question("ns.example.test", 1)).unwrap();
+    let mut len = [0; 2];
+    stream.read_exact(&mut len).unwrap();
+    let mut answer = vec![0; u16::from_be_bytes(len).into()];
+    stream.read_exact(&mut answer).unwrap();
+    assert!(answer.windows(6).any(|octets| octets == [0, 4, 192, 0, 2, 1]), "{answer:?}");
+}
+
+fn resolves_by_tls(address: SocketAddr, pki: &Pki, protocol: Option<&[u8]>) {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(pki.root.root_store())
+        .with_no_client_auth();
+    config.alpn_protocols = protocol.map(<[u8]>::to_vec).into_iter().collect();
+    let name = "good.test".try_into().unwrap();
+    let session = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut stream = rustls::StreamOwned::new(session, connect(address));
+    if protocol == Some(b"h2") {
+        // The frames of HTTP/2 are for the tests of DNS over HTTPS; here it has to choose the protocol.
+        stream.flush().unwrap();
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).unwrap();
+        }
+        assert_eq!(stream.conn.alpn_protocol(), protocol);
+    } else {
+        resolves(stream);
+    }
+}
+
+#[test]
+fn name_servers_answer_by_every_transport_that_they_have() {
+    let (pki, leaf) = pki();
+    let Some(knot) = dns::knot(&[ZONE], "") else { return };
+    let Some(named) = dns::named(&leaf, &[ZONE], "") else { return };
+    let Some(nsd) = dns::nsd(&leaf, &[ZONE], "") else { return };
+    let stubs = [("example.test", knot.addr_of("dns"))];
+    let Some(unbound) = dns::unbound(&leaf, &stubs, "") else { return };
+    let mut all = Vec::new();
+    for (daemon, ports) in
+        [(nsd, &["dot"][..]), (named, &["dot", "doh"]), (unbound, &["dot", "doh"]), (knot, &[])]
+    {
+        let v6 = netsonde_support::skip::require_ipv6().map(|()| daemon.addr6_of("dns"));
+        for address in std::iter::once(daemon.addr_of("dns")).chain(v6) {
+            resolves(connect(address));
+        }
+        for port in ports {
+            let protocol = (*port == "doh").then_some(&b"h2"[..]);
+            resolves_by_tls(daemon.addr_of(port), &pki, protocol);
+        }
+        let addresses = ports.iter().map(|port| daemon.addr_of(port));
+        let addresses = addresses.chain([daemon.addr_of("dns")]).collect::<Vec<_>>();
+        all.push((daemon, addresses));
+    }
+    for (daemon, addresses) in all {
+        gone(daemon, &addresses);
+    }
+}
+
+#[test]
+fn a_zone_is_signed_and_served() {
+    let Some(signed) = dns::sign(ZONE, "ECDSAP256SHA256", &["-3", "AABB", "-H", "5"]) else {
+        return;
+    };
+    assert!(signed.text.contains("NSEC3PARAM") && signed.text.contains("RRSIG"), "{}", signed.text);
+    assert!(signed.ds.starts_with("example.test. IN DS "), "{}", signed.ds);
+    assert!(signed.key.contains("DNSKEY 257 3 13 "), "{}", signed.key);
+    let Some(knot) = dns::knot(&[Zone { text: &signed.text, ..ZONE }], "") else { return };
+    resolves(connect(knot.addr_of("dns")));
 }

@@ -17,6 +17,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod address;
 mod bitmap;
 mod field;
 mod loc;
@@ -33,6 +34,7 @@ use super::{Class, DataReader, DnsError, NameRef, Record, RecordType};
 use field::Field;
 use text::Tokens;
 
+pub use address::{Eui48, Eui64, Gateway, GatewayPlace, Locator64, Prefix, Prefixes};
 pub use bitmap::TypeBitmap;
 pub use field::Time;
 pub use loc::Loc;
@@ -137,7 +139,8 @@ structs! {
         /// Seconds for which the absence of a name may be kept at most (RFC 2308).
         minimum: u32,
     }
-    /// A mail exchange (RFC 1035, 3.3.9).
+    /// A mail exchange (RFC 1035, 3.3.9), a host to route through (RFC 1183, 3.3), a key exchanger
+    /// (RFC 2230).
     Mx ['a] lower {
         /// Lower ones are tried first.
         preference: u16,
@@ -317,6 +320,81 @@ structs! {
         /// Where there is text about the person.
         text: NameRef<'a>,
     }
+    /// Mailboxes of a mailing list (RFC 1035, 3.3.7).
+    Minfo ['a] lower {
+        /// The mailbox of who is responsible.
+        responsible: NameRef<'a>,
+        /// The mailbox for errors.
+        errors: NameRef<'a>,
+    }
+    /// A server of an AFS cell (RFC 1183, 1).
+    Afsdb ['a] lower {
+        /// What kind of server it is.
+        subtype: u16,
+        /// The host.
+        host: NameRef<'a>,
+    }
+    /// A certificate (RFC 4398, 2).
+    Cert ['a] kept {
+        /// What kind of certificate it is.
+        kind: u16,
+        /// The tag of the key in it.
+        key_tag: u16,
+        /// The algorithm of the key.
+        algorithm: u8,
+        /// The certificate.
+        certificate: Base64<'a>,
+    }
+    /// Prefixes of addresses (RFC 3123).
+    Apl ['a] kept {
+        /// The prefixes.
+        prefixes: Prefixes<'a>,
+    }
+    /// A key for IPsec (RFC 4025).
+    Ipseckey ['a] kept {
+        /// Lower ones are tried first.
+        precedence: u8,
+        /// Who speaks for the owner.
+        gateway: Gateway<'a>,
+        /// The key.
+        key: Base64<'a>,
+    }
+    /// Who has got a name by DHCP (RFC 4701).
+    Dhcid ['a] kept {
+        /// The identity, hashed.
+        identity: Base64<'a>,
+    }
+    /// A node or a network of 64 bits (RFC 6742, 2.1 and 2.3).
+    L64 [] kept {
+        /// Lower ones are tried first.
+        preference: u16,
+        /// The identifier or locator.
+        locator: Locator64,
+    }
+    /// A network of 32 bits (RFC 6742, 2.2).
+    L32 [] kept {
+        /// Lower ones are tried first.
+        preference: u16,
+        /// The locator.
+        locator: Ipv4Addr,
+    }
+    /// A pointer to networks (RFC 6742, 2.4).
+    Lp ['a] kept {
+        /// Lower ones are tried first.
+        preference: u16,
+        /// The name that has them.
+        name: NameRef<'a>,
+    }
+    /// A MAC address of 48 bits (RFC 7043, 3).
+    Mac48 [] kept {
+        /// The address.
+        address: Eui48,
+    }
+    /// A MAC address of 64 bits (RFC 7043, 4).
+    Mac64 [] kept {
+        /// The address.
+        address: Eui64,
+    }
     /// A digest of a zone (RFC 8976).
     Zonemd ['a] kept {
         /// The serial of the zone.
@@ -478,6 +556,36 @@ rdata! {
     Hinfo(Hinfo<'a>) = HINFO,
     /// A responsible person.
     Rp(Rp<'a>) = RP,
+    /// Mailboxes of a mailing list.
+    Minfo(Minfo<'a>) = MINFO,
+    /// A server of an AFS cell.
+    Afsdb(Afsdb<'a>) = AFSDB,
+    /// A host to route through.
+    Rt(Mx<'a>) = RT,
+    /// A public key.
+    Key(Dnskey<'a>) = KEY,
+    /// A key exchanger.
+    Kx(Mx<'a>) = KX,
+    /// A certificate.
+    Cert(Cert<'a>) = CERT,
+    /// Prefixes of addresses.
+    Apl(Apl<'a>) = APL,
+    /// A key for IPsec.
+    Ipseckey(Ipseckey<'a>) = IPSECKEY,
+    /// Who has got a name by DHCP.
+    Dhcid(Dhcid<'a>) = DHCID,
+    /// A node identifier.
+    Nid(L64) = NID,
+    /// A locator of 32 bits.
+    L32(L32) = L32,
+    /// A locator of 64 bits.
+    L64(L64) = L64,
+    /// A pointer to locators.
+    Lp(Lp<'a>) = LP,
+    /// A MAC address of 48 bits.
+    Eui48(Mac48) = EUI48,
+    /// A MAC address of 64 bits.
+    Eui64(Mac64) = EUI64,
     /// A sender policy, of old.
     Spf(Txt<'a>) = SPF,
     /// A signature of a transaction.

@@ -48,7 +48,8 @@ octets! {
     Base64
     /// The salt of NSEC3, shown in hexadecimal, or as a hyphen if there is none.
     Salt
-    /// The hash of a name, shown in Base 32 with the extended hex alphabet.
+    /// The hash of a name, shown in Base 32 with the extended hex alphabet in lower case, as in the names of
+    /// owners.
     Hash32
     /// Octets with two octets of length in front, shown as a length and Base 64.
     Sized64
@@ -202,7 +203,7 @@ fn show_hex(octets: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// Reads hexadecimal; none if it is not.
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |octet: &u8| char::from(*octet).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let pairs = text.as_bytes().chunks(2);
     pairs
@@ -260,7 +261,7 @@ impl<'a> Field<'a> for Salt<'a> {
 }
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const BASE32: &[u8; 32] = b"0123456789ABCDEFGHIJKLMNOPQRSTUV";
+const BASE32: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
 /// Shows groups of `octets` octets as `digits` digits of `bits` bits each; gives how many digits the last
 /// group falls short.
@@ -297,7 +298,7 @@ fn from_digits(digits: &[u8], alphabet: &[u8], bits: u32, fold: bool) -> Option<
     let mut out = Vec::with_capacity(digits.len());
     let (mut held, mut kept) = (0_u32, 0);
     for digit in digits {
-        let digit = if fold { digit.to_ascii_uppercase() } else { *digit };
+        let digit = if fold { digit.to_ascii_lowercase() } else { *digit };
         let value = alphabet.iter().position(|octet| *octet == digit)?;
         held = held << bits | u32::try_from(value).ok()?;
         kept += bits;

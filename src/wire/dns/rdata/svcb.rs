@@ -146,7 +146,6 @@ fn is_form(key: SvcKey, value: &[u8]) -> bool {
         SvcKey::PORT => value.len() == 2,
         SvcKey::IPV4HINT => some_of(4),
         SvcKey::IPV6HINT => some_of(16),
-        SvcKey::ECH => !value.is_empty(),
         // The last key is none, and stays none.
         key => key.0 != u16::MAX,
     }

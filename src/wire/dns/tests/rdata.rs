@@ -34,9 +34,9 @@ const SHOWN: &[(RecordType, &str)] = &[
     (RecordType::NSEC, "."),
     (
         RecordType::NSEC3,
-        "1 1 12 AABBCCDD 2T7B4G4VSA5SMI47K61MV5BV1A22BOJR MX DNSKEY NS SOA NSEC3PARAM RRSIG",
+        "1 1 12 AABBCCDD 2t7b4g4vsa5smi47k61mv5bv1a22bojr MX DNSKEY NS SOA NSEC3PARAM RRSIG",
     ),
-    (RecordType::NSEC3, "1 0 0 - 2T7B4G4VSA5SMI47K61MV5BV1A22BOJR"),
+    (RecordType::NSEC3, "1 0 0 - 2t7b4g4vsa5smi47k61mv5bv1a22bojr"),
     (RecordType::NSEC3PARAM, "1 0 12 AABBCCDD"),
     (RecordType::NSEC3PARAM, "1 0 0 -"),
     (RecordType::TLSA, "3 1 1 D2ABDE240D7CD3EE6B4B28C54DF034B9"),
@@ -44,6 +44,7 @@ const SHOWN: &[(RecordType, &str)] = &[
     (RecordType::SVCB, "0 foo.example.com."),
     (RecordType::SVCB, "1 ."),
     (RecordType::SVCB, "16 foo.example.com. port=53"),
+    (RecordType::SVCB, "1 . ech"),
     (RecordType::SVCB, "1 foo.example.com. key667=\"hello\""),
     (RecordType::SVCB, "1 foo.example.com. key667=\"hello\\210qoo \\\"x\\\\y\" key668"),
     (RecordType::SVCB, "1 foo.example.com. ipv6hint=2001:db8::1,2001:db8::53:1"),
@@ -68,6 +69,26 @@ const SHOWN: &[(RecordType, &str)] = &[
     (RecordType::TSIG, "hmac-sha256. 1 300 0 4660 BADTIME 6 AAAAAAAA"),
     (RecordType::ZONEMD, "2018031500 1 1 FEBE3D4CE2EC2FFA4BA99D46CD69D6D29711E55217057BEE"),
     (RecordType::CSYNC, "66 3 A NS AAAA"),
+    (RecordType::MINFO, "A.example. b.example."),
+    (RecordType::AFSDB, "1 Afs.example."),
+    (RecordType::RT, "10 relay.example."),
+    (RecordType::KEY, "256 3 5 AQPSKmynfzW4kyBv015MUG2DeIQ3Cbl+BBZH4b/0PQ=="),
+    (RecordType::KX, "2 kx.example."),
+    (RecordType::CERT, "1 2 5 AAECAw=="),
+    (RecordType::APL, "1:192.168.32.0/21 !1:192.168.38.0/28 2:2001:db8::/32 1:0.0.0.0/0"),
+    (RecordType::APL, ""),
+    (RecordType::IPSECKEY, "10 1 2 192.0.2.38 AQNRU3mG7TVTO2BkR47usntb102uFJtugbo6BSGvgqt4AQ=="),
+    (RecordType::IPSECKEY, "10 0 2 . AQNRU3mG"),
+    (RecordType::IPSECKEY, "10 3 2 Gateway.example. AQNRU3mG"),
+    (RecordType::IPSECKEY, "10 2 0 2001:db8::1"),
+    (RecordType::DHCID, "AAIBY2/AuCccgoJbsaxcQc9TUapptP69lOjxfNuVAA2kjEA="),
+    (RecordType::NID, "10 0014:4FFF:FF20:EE64"),
+    (RecordType::L32, "10 10.1.2.0"),
+    (RecordType::L64, "10 2001:0DB8:1140:1000"),
+    (RecordType::LP, "10 l64-subnet1.Example."),
+    (RecordType::EUI48, "00-00-5E-00-53-2A"),
+    (RecordType::EUI64, "00-00-5E-EF-10-00-00-2A"),
+    (RecordType::WKS, "\\# 5 C000020106"),
     (RecordType(65280), "\\# 3 0A00AB"),
     (RecordType(65280), "\\# 0"),
 ];
@@ -350,6 +371,39 @@ fn d96_d97_data_that_cannot_be_read_are_shown_all_the_same() {
     assert!(record.rdata().is_err());
     assert_eq!(record.to_string(), "Host.Example. 60 IN NS \\# 2 0261");
     assert_eq!(RecordBuf::from(&record).to_string(), record.to_string());
+}
+
+#[test]
+fn prefixes_gateways_and_addresses_of_hardware_have_one_form() {
+    // A zero at the end, more bits than there are, another family.
+    for bad in
+        [&[0, 1, 24, 1, 0][..], &[0, 1, 33, 1, 1], &[0, 3, 0, 0], &[0, 1, 8, 5, 1, 1, 1, 1, 1]]
+    {
+        assert_eq!(parse(RecordType::APL, bad), Err(DnsErrorKind::Data), "{bad:?}");
+    }
+    assert_eq!(parse(RecordType::APL, &[0, 1, 8, 2, 1]), Err(DnsErrorKind::Short));
+    assert_eq!(wire(RecordType::APL, "!1:192.168.38.0/28"), [0, 1, 28, 0x83, 192, 168, 38]);
+    assert_eq!(parse(RecordType::IPSECKEY, &[1, 4, 2]), Err(DnsErrorKind::Data));
+    assert_eq!(parse(RecordType::IPSECKEY, &[1, 1, 2, 192, 0, 2]), Err(DnsErrorKind::Short));
+    assert_eq!(parse(RecordType::EUI48, &[0; 7]), Err(DnsErrorKind::DataLength));
+    // Small letters and groups without their zeros, as dig shows them, are read as well.
+    assert_eq!(wire(RecordType::NID, "1 0:14f:ff20:0"), [0, 1, 0, 0, 1, 0x4f, 0xff, 0x20, 0, 0]);
+    assert_eq!(wire(RecordType::EUI48, "a-b-c-d-e-ff"), [10, 11, 12, 13, 14, 255]);
+    for (rtype, text, kind) in [
+        (RecordType::EUI48, "00-00-5E-00-53", TextErrorKind::Hex),
+        (RecordType::EUI48, "00-00-5E-00-53-2A-01", TextErrorKind::Hex),
+        (RecordType::EUI48, "00-00-5E-00-53-+A", TextErrorKind::Hex),
+        (RecordType::NID, "1 0:0:0", TextErrorKind::Hex),
+        (RecordType::NID, "1 0:0:0:00000", TextErrorKind::Hex),
+        (RecordType::APL, "1:1.2.3.4", TextErrorKind::Address),
+        (RecordType::APL, "3:1.2.3.4/8", TextErrorKind::Address),
+        (RecordType::APL, "1:1.2.3.4/+8", TextErrorKind::Address),
+        (RecordType::IPSECKEY, "1 0 2 a. AA==", TextErrorKind::Address),
+        (RecordType::IPSECKEY, "1 4 2 . AA==", TextErrorKind::Number),
+    ] {
+        let error = from_text(rtype, Class::IN, text).unwrap_err();
+        assert_eq!(error.kind, kind, "{rtype} {text}");
+    }
 }
 
 #[test]

@@ -14,12 +14,16 @@
 //! Do not keep one in a `static`: those are never dropped. A daemon is killed by the kernel when the
 //! test process dies without a chance to clean up.
 
+pub mod dns;
 mod ready;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -57,12 +61,17 @@ const TRIES: usize = 3;
 /// # drop(daemon);
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Setup {
     name: String,
     ports: Vec<String>,
     stop: i32,
-    ready: fn(&Place) -> bool,
+    ready: Box<dyn Fn(&Place) -> bool>,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("name", &self.name).field("ports", &self.ports).finish()
+    }
 }
 
 /// Where a daemon is to live.
@@ -70,6 +79,7 @@ pub struct Setup {
 pub struct Place {
     folder: TempDir,
     ports: BTreeMap<String, SocketAddr>,
+    _claims: Vec<UnixListener>,
 }
 
 impl Place {
@@ -88,6 +98,16 @@ impl Place {
         *self.ports.get(port).unwrap_or_else(|| panic!("no port named {port}"))
     }
 
+    /// The same port on `::1`: it was free there as well, where there is IPv6.
+    ///
+    /// # Panics
+    ///
+    /// The set-up has no such port.
+    #[track_caller]
+    pub fn addr6(&self, port: &str) -> SocketAddr {
+        (Ipv6Addr::LOCALHOST, self.addr(port).port()).into()
+    }
+
     /// Writes a file into the folder and returns its path.
     ///
     /// # Panics
@@ -103,7 +123,12 @@ impl Place {
 impl Setup {
     /// A daemon of this name; the name shows in messages only.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), ports: Vec::new(), stop: libc::SIGTERM, ready: |_| true }
+        Self {
+            name: name.to_owned(),
+            ports: Vec::new(),
+            stop: libc::SIGTERM,
+            ready: Box::new(|_| true),
+        }
     }
 
     /// One more port that it listens on.
@@ -122,8 +147,8 @@ impl Setup {
 
     /// What has to hold besides listening: some daemons listen before they serve.
     #[must_use]
-    pub fn ready_when(mut self, ready: fn(&Place) -> bool) -> Self {
-        self.ready = ready;
+    pub fn ready_when(mut self, ready: impl Fn(&Place) -> bool + 'static) -> Self {
+        self.ready = Box::new(ready);
         self
     }
 
@@ -136,9 +161,10 @@ impl Setup {
     pub fn start(self, command: impl Fn(&Place) -> Command) -> Daemon {
         let mut failures = String::new();
         for _ in 0..TRIES {
-            let place = Place { folder: TempDir::new(&self.name), ports: free_ports(&self.ports) };
+            let (ports, claims) = free_ports(&self.ports);
+            let place = Place { folder: TempDir::new(&self.name), ports, _claims: claims };
             let mut daemon = self.spawn(place, &command);
-            match daemon.wait_until_ready(self.ready) {
+            match daemon.wait_until_ready(&self.ready) {
                 Ok(()) => return daemon,
                 Err(why) => failures = format!("{} {why}; its log:\n{}", self.name, daemon.log()),
             }
@@ -168,16 +194,58 @@ impl Setup {
     }
 }
 
-/// Free loopback ports, all different because they are all bound at the same time.
-fn free_ports(names: &[String]) -> BTreeMap<String, SocketAddr> {
-    let bound: Vec<_> = names
-        .iter()
-        .map(|name| (name, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port")))
-        .collect();
-    bound
-        .iter()
-        .map(|(name, listener)| ((*name).clone(), listener.local_addr().expect("bound")))
-        .collect()
+/// Free loopback ports, all different because they are all bound at the same time, and claims to them.
+///
+/// A port is free for TCP and UDP and in both families. Daemons that let others bind their ports
+/// (SO_REUSEPORT) would share one with another daemon of another test without a word: the claim, which every
+/// test process can see, keeps such a port from being given out twice.
+fn free_ports(names: &[String]) -> (BTreeMap<String, SocketAddr>, Vec<UnixListener>) {
+    let mut held: Vec<Held> = Vec::new();
+    while held.len() < names.len() {
+        held.extend(Held::any());
+    }
+    let ports = names.iter().zip(&held);
+    let ports = ports.map(|(name, held)| (name.clone(), held.address)).collect();
+    (ports, held.into_iter().map(|held| held.claim).collect())
+}
+
+struct Held {
+    address: SocketAddr,
+    claim: UnixListener,
+    _tcp: Vec<TcpListener>,
+    _udp: Vec<UdpSocket>,
+}
+
+impl Held {
+    /// A free port, if the first that the kernel thinks of is free everywhere.
+    fn any() -> Option<Self> {
+        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = first.local_addr().expect("bound");
+        let port = address.port();
+        let name = format!("netsonde-port-{port}");
+        let claim = UnixAddr::from_abstract_name(name).expect("a short name");
+        let claim = UnixListener::bind_addr(&claim).ok()?;
+        let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
+        let (mut tcp, mut udp) = (vec![first], vec![UdpSocket::bind((v4, port)).ok()?]);
+        if has_ipv6() {
+            tcp.push(TcpListener::bind((v6, port)).ok()?);
+            udp.push(UdpSocket::bind((v6, port)).ok()?);
+        }
+        Some(Held { address, claim, _tcp: tcp, _udp: udp })
+    }
+}
+
+/// The loopback address of the same family.
+fn loopback(like: SocketAddr) -> IpAddr {
+    match like {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+/// Whether `::1` can be bound.
+pub(crate) fn has_ipv6() -> bool {
+    UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
 /// Whether somebody listens on this address, without a connection that would disturb him.
@@ -229,6 +297,16 @@ impl Daemon {
         self.place.addr(port)
     }
 
+    /// The address of a port by its name on `::1`, for those that listen there too: the DNS servers.
+    ///
+    /// # Panics
+    ///
+    /// It has no such port.
+    #[track_caller]
+    pub fn addr6_of(&self, port: &str) -> SocketAddr {
+        self.place.addr6(port)
+    }
+
     /// Its folder.
     pub fn folder(&self) -> &Path {
         self.place.folder()
@@ -255,7 +333,7 @@ impl Daemon {
         input.write_all(text.as_bytes()).expect("the daemon is there to read");
     }
 
-    fn wait_until_ready(&mut self, ready: fn(&Place) -> bool) -> Result<(), String> {
+    fn wait_until_ready(&mut self, ready: &dyn Fn(&Place) -> bool) -> Result<(), String> {
         let end = Instant::now() + START;
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {

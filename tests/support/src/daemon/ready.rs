@@ -280,7 +280,7 @@ pub fn postgresql(issued: &Issued) -> Option<Daemon> {
 }
 
 /// Runs a helper program to its end.
-fn run(name: &str, command: &mut Command) {
+pub(super) fn run(name: &str, command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
 }

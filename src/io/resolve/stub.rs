@@ -324,6 +324,8 @@ impl StubResolver {
                 tls: None,
                 random: &self.random,
                 stamps: false,
+                // Each question has its own end; the probe's drops the future.
+                deadline: crate::io::time::deadline(Duration::MAX).into_std(),
                 datagram_bytes: usize::from(self.config.udp_payload).max(512),
                 message_bytes: self.config.message_bytes,
             };

@@ -97,16 +97,18 @@ impl StubResolver {
             None => Hosts::default(),
         };
         let cache = config.cache.as_ref().map(|cache| {
-            let mut limits = CacheLimits::default();
-            limits.entries = cache.entries;
-            limits.ttl = cache.ttl;
-            limits.negative_ttl = cache.negative_ttl;
-            limits.stale = cache.stale;
-            Mutex::new(Cache::new(limits))
+            Mutex::new(Cache::new(CacheLimits {
+                entries: cache.entries,
+                ttl: cache.ttl,
+                negative_ttl: cache.negative_ttl,
+                stale: cache.stale,
+            }))
         });
-        let mut options = ResolvOptions::default();
-        options.ndots = config.ndots;
-        options.no_tld_query = config.no_tld_query;
+        let options = ResolvOptions {
+            ndots: config.ndots,
+            no_tld_query: config.no_tld_query,
+            ..ResolvOptions::default()
+        };
         let (random, turn) = (RandomBits::default(), AtomicUsize::new(0));
         Ok(StubResolver { config, options, warnings: Vec::new(), hosts, cache, random, turn })
     }
@@ -266,9 +268,8 @@ impl StubResolver {
             part.reading = Some(aged(hit.reading, hit.left));
             return;
         }
-        let mut limits = AnswerLimits::default();
-        limits.aliases = self.config.aliases;
-        limits.addresses = self.config.addresses;
+        let limits =
+            AnswerLimits { aliases: self.config.aliases, addresses: self.config.addresses };
         let judge = |message: &Message<'_>| match read_answer(message, name, rtype, &limits) {
             Reading::Useless { why, .. } => Judged::Useless(why.unwrap_or("")),
             reading => Judged::Taken(reading),
@@ -303,11 +304,9 @@ impl StubResolver {
             setup.flags = Flags::default()
                 .with_recursion_desired(true)
                 .with_authentic_data(self.config.trust_ad);
-            setup.edns = self.config.edns0.then(|| {
-                let mut edns = QueryEdns::default();
-                edns.udp_payload = self.config.udp_payload;
-                edns
-            });
+            let udp_payload = self.config.udp_payload;
+            setup.edns =
+                self.config.edns0.then(|| QueryEdns { udp_payload, ..QueryEdns::default() });
             setup.timeout = step.timeout;
             setup.mixed_case = self.config.mixed_case;
             let transport = if self.config.use_vc {

@@ -93,6 +93,8 @@ mod report;
 mod resolve;
 pub mod script;
 mod secret;
+#[cfg(feature = "dns")]
+mod stub;
 mod target;
 pub mod tcp;
 mod timing;
@@ -103,6 +105,8 @@ pub mod wire;
 pub use clock::{Clock, SystemClock};
 pub use error::Error;
 pub use expect::{Clause, ClauseStatus, Common, Expectation, Judgement, judge};
+#[cfg(all(feature = "dns", target_os = "linux"))]
+pub use io::resolve::StubResolver;
 #[cfg(any(feature = "tcp", feature = "icmp"))]
 pub use io::resolve::SystemResolver;
 pub use limits::Limits;
@@ -111,10 +115,12 @@ pub use policy::{OutboundPolicy, PolicyRefusal, Ports, PortsError};
 pub use probe::{Attempt, Probe, ProbeContext, ProbeResult, Prober, SCHEMA};
 pub use report::{AnyReport, Report, ReportBody};
 pub use resolve::{
-    AddressPolicy, BoxFuture, ConnectTo, Dialing, Family, Resolve, ResolveError, Resolved,
-    StaticResolver, interleave,
+    AddressPolicy, BoxFuture, ConnectTo, Dialing, Family, Resolve, ResolveDetail, ResolveError,
+    ResolveSource, Resolved, StaticResolver, interleave,
 };
 pub use secret::Secret;
+#[cfg(feature = "dns")]
+pub use stub::{StubAnswer, StubAttempt, StubCache, StubConfig, StubNegative};
 pub use target::{Endpoint, Host, Name, Target, TargetError, UnixAddress};
 pub use timing::{
     NetworkTime, Phase, PhaseClock, Quality, Span, StampSource, Timing, UnknownPhase, duration_ns,

@@ -190,13 +190,68 @@ pub struct Resolved {
     pub addresses: Vec<SocketAddr>,
     /// How long they may be kept; `None` where the resolver does not say.
     pub ttl: Option<Duration>,
+    /// Where they come from; `None` where the resolver does not say.
+    pub detail: Option<ResolveDetail>,
+}
+
+/// Where addresses of a name come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ResolveDetail {
+    /// From what.
+    pub source: ResolveSource,
+    /// The name server that answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<SocketAddr>,
+    /// Whose addresses they are, when all aliases have been followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canonical: Option<String>,
+    /// Queries that were made.
+    #[serde(default)]
+    pub queries: u32,
+    /// Whether one of A and AAAA was not answered.
+    #[serde(default)]
+    pub incomplete: bool,
+}
+
+impl ResolveDetail {
+    /// What comes from there.
+    #[must_use]
+    pub const fn new(source: ResolveSource) -> Self {
+        ResolveDetail { source, server: None, canonical: None, queries: 0, incomplete: false }
+    }
+}
+
+/// From what an address comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ResolveSource {
+    /// It is so by definition, as for `localhost`.
+    Local,
+    /// A hosts file.
+    Hosts,
+    /// A name server, just now.
+    Server,
+    /// An answer that was kept for no longer than it said.
+    Cache,
+    /// An answer that was kept for longer, since no server had another (RFC 8767).
+    StaleCache,
+}
+
+impl ResolveSource {
+    /// Of two the one that says less of how things are now.
+    #[cfg(all(feature = "dns", target_os = "linux"))]
+    pub(crate) fn weaker(self, other: Self) -> Self {
+        self.max(other)
+    }
 }
 
 impl Resolved {
     /// An answer without a lifetime.
     #[must_use]
     pub fn new(addresses: Vec<SocketAddr>) -> Self {
-        Resolved { addresses, ttl: None }
+        Resolved { addresses, ttl: None, detail: None }
     }
 
     /// Says how long the addresses may be kept.

@@ -249,7 +249,8 @@ fn what_hickory_writes_is_read_as_the_same() {
 
 #[test]
 fn the_seeds_of_the_fuzz_targets_pass() {
-    let targets: [(&str, fn(&[u8])); 4] = [
+    type Run = fn(&[u8]);
+    let targets: [(&str, Run); 4] = [
         ("message", dns::message),
         ("rdata", dns::rdata),
         ("text", dns::text),

@@ -44,3 +44,27 @@ pub fn target(text: &str) {
         assert_eq!(to.to_string().parse(), Ok(to));
     }
 }
+
+/// Any text is a `resolv.conf` and a hosts file: what comes of it keeps the caps, and what was passed over
+/// is told with a line that is there.
+pub fn resolv_conf(text: &str) {
+    use netsonde::engine::stub::{Hosts, MAX_NAMESERVERS, ResolvConf, candidates};
+    let mut conf = ResolvConf::parse(text);
+    assert!(conf.nameservers.len() <= MAX_NAMESERVERS);
+    assert!(conf.options.ndots <= 15 && (1..=5).contains(&conf.options.attempts));
+    assert!((1..=30).contains(&conf.options.timeout.as_secs()));
+    let lines = 1..=text.lines().count();
+    for warning in &conf.warnings {
+        assert!(warning.line.is_some_and(|line| lines.contains(&line)), "{warning}");
+    }
+    let search = conf.search_or_domain_of(text);
+    for name in ["a", "a.b.", "a.b.c"] {
+        let names = candidates(name, &search, &conf.options).expect("it is a name");
+        assert!(names.len() <= search.len() + 1);
+    }
+    conf.apply_localdomain(text);
+    conf.apply_res_options(text);
+    let hosts = Hosts::parse(text);
+    assert!(hosts.unreadable().iter().all(|line| lines.contains(line)));
+    assert!(hosts.unreadable().is_sorted());
+}

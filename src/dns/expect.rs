@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::expect::{Clause, Common, Expectation};
 use crate::probe::ProbeResult;
 use crate::tls::TlsExpect;
-use crate::verdict::{FailureKind, Verdict};
+use crate::verdict::FailureKind;
 use crate::wire::dns::{DnsName, ExtendedErrorCode, Rcode};
 
 /// Conditions on a DNS probe, all of which must be met by every exchange of it. What is `None` or empty is

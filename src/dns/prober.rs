@@ -6,7 +6,7 @@ use crate::io::dns::{DnsPlan, RandomBits, StampKeeper, probe};
 use crate::io::tls::TlsConnector;
 use crate::probe::{ProbeContext, ProbeResult, Prober};
 use crate::target::Target;
-use crate::tls::{TlsConfig, Verify};
+use crate::tls::Verify;
 
 /// Asks a name server, which is the target: `HOST` or `HOST:PORT`.
 ///
@@ -64,7 +64,7 @@ impl DnsProber {
 
 /// What the transport makes of the configuration of TLS.
 fn connector(config: &DnsConfig, alpn: &str) -> Result<TlsConnector, Error> {
-    let mut tls = config.tls.clone().unwrap_or_else(TlsConfig::default);
+    let mut tls = config.tls.clone().unwrap_or_default();
     if tls.alpn.is_empty() {
         tls.alpn = vec![alpn.to_owned()];
     }

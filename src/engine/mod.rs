@@ -12,5 +12,7 @@ pub mod mtu;
 pub mod query;
 #[cfg(feature = "script")]
 pub mod script;
+#[cfg(feature = "dns")]
+pub mod stub;
 #[cfg(feature = "icmp")]
 pub mod trace;

@@ -51,6 +51,9 @@ pub struct Resolution {
     /// How long they may be kept, in seconds; `None` where the resolver does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u64>,
+    /// Where they come from; `None` where the resolver does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<crate::resolve::ResolveDetail>,
 }
 
 /// An address that the outbound policy refused.

@@ -353,6 +353,9 @@ pub(crate) struct ManyArgs {
     /// Take this address for this name, without asking the resolver; may be repeated
     #[arg(long, value_name = "HOST:ADDR", value_parser = static_name)]
     pub(crate) resolve: Vec<(Name, IpAddr)>,
+    /// Who is asked for all other names
+    #[arg(long, value_name = "WHO", default_value = "system")]
+    pub(crate) resolver: crate::resolve::Resolver,
     /// Refuse loopback, link-local, cloud metadata and reserved addresses, and Unix sockets
     #[arg(long)]
     pub(crate) guard: bool,

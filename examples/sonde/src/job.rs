@@ -11,7 +11,7 @@ use crate::args::{
     TraceArgs,
 };
 use crate::config::{self, Speech};
-use crate::resolve::Overlay;
+use crate::resolve::{Overlay, Resolver};
 use crate::script_file::{self, with_causes};
 use crate::targets;
 
@@ -44,7 +44,7 @@ impl Job {
         let speech = Speech::default();
         let probes = config::stream_probes(targets, &speech, &args.dialing, &args.probing)
             .map_err(|error| with_causes(&error))?;
-        Ok(Job::of(probes, &args.probing.many, args.output))
+        Job::of(probes, &args.probing.many, args.output)
     }
 
     fn tls(args: TlsArgs, stdin: impl Read) -> Result<Self, String> {
@@ -58,19 +58,19 @@ impl Job {
         };
         let probes = config::stream_probes(targets, &speech, &args.dialing, &args.probing)
             .map_err(|error| with_causes(&error))?;
-        Ok(Job::of(probes, &args.probing.many, args.output))
+        Job::of(probes, &args.probing.many, args.output)
     }
 
     fn trace(args: TraceArgs, stdin: impl Read) -> Result<Self, String> {
         let hosts = targets::collect(&args.targets, targets::Bare::Host, stdin)?;
         let probes = config::trace_probes(hosts, &args).map_err(|error| with_causes(&error))?;
-        Ok(Job::of(probes, &args.many, args.output))
+        Job::of(probes, &args.many, args.output)
     }
 
     fn mtu(args: MtuArgs, stdin: impl Read) -> Result<Self, String> {
         let hosts = targets::collect(&args.targets, targets::Bare::Host, stdin)?;
         let probes = config::mtu_probes(hosts, &args).map_err(|error| with_causes(&error))?;
-        Ok(Job::of(probes, &args.many, args.output))
+        Job::of(probes, &args.many, args.output)
     }
 
     fn script(args: ScriptArgs, stdin: impl Read) -> Result<Self, String> {
@@ -93,22 +93,26 @@ impl Job {
         };
         let probes = config::stream_probes(targets, &speech, &args.dialing, &args.probing)
             .map_err(|error| source.explain(&error))?;
-        Ok(Job::of(probes, &args.probing.many, args.output))
+        Job::of(probes, &args.probing.many, args.output)
     }
 
-    fn of(probes: Vec<Probe>, probing: &ManyArgs, output: OutputArgs) -> Self {
-        Job { probes, cx: context(probing), concurrency: probing.concurrency, output }
+    fn of(probes: Vec<Probe>, probing: &ManyArgs, output: OutputArgs) -> Result<Self, String> {
+        Ok(Job { probes, cx: context(probing)?, concurrency: probing.concurrency, output })
     }
 }
 
 /// The surroundings of all probes of a command.
-pub(crate) fn context(args: &ManyArgs) -> ProbeContext {
+///
+/// # Errors
+/// The resolver cannot be set up: why, in words.
+pub(crate) fn context(args: &ManyArgs) -> Result<ProbeContext, String> {
     let mut cx = ProbeContext::new();
     if args.guard {
         cx = cx.with_policy(OutboundPolicy::guarded());
     }
-    if !args.resolve.is_empty() {
-        cx = cx.with_resolver(Overlay::new(args.resolve.clone()));
+    if !args.resolve.is_empty() || args.resolver != Resolver::System {
+        let overlay = Overlay::new(args.resolve.clone(), args.resolver);
+        cx = cx.with_resolver(overlay.map_err(|error| format!("--resolver: {error}"))?);
     }
-    cx
+    Ok(cx)
 }

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &PingArgs, stdin: impl Read) -> Result<Status, Stop> {
     let hosts = hosts(args, stdin)?;
     let prober = config::ping_prober(args).map_err(|error| with_causes(&error))?;
     let plan = SweepConfig { gap: args.gap, resolving: args.many.concurrency.get() };
-    let cx = job::context(&args.many);
+    let cx = job::context(&args.many)?;
     block_on(ping(args, hosts, &prober, &plan, &cx))?
 }
 

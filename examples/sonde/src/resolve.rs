@@ -1,25 +1,52 @@
-//! Names given on the command line, and the system's resolver for all others.
+//! Names given on the command line, and a resolver for all others.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use netsonde::{BoxFuture, Family, Name, Resolve, ResolveError, Resolved, SystemResolver};
+use netsonde::{
+    BoxFuture, Family, Name, Resolve, ResolveError, Resolved, StubResolver, SystemResolver,
+};
 
-/// A table in front of the system's resolver.
+/// Who is asked for names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Resolver {
+    /// What every other program of this host gets: getaddrinfo(3)
+    #[default]
+    System,
+    /// Our own: /etc/hosts and the servers of /etc/resolv.conf, with lifetimes and who answered
+    Stub,
+}
+
+impl Resolver {
+    fn make(self) -> Result<Box<dyn Resolve>, netsonde::Error> {
+        Ok(match self {
+            Resolver::System => Box::new(SystemResolver),
+            Resolver::Stub => Box::new(StubResolver::from_system()?),
+        })
+    }
+}
+
+/// A table in front of a resolver.
 #[derive(Debug)]
 pub(crate) struct Overlay {
     table: BTreeMap<Name, Vec<IpAddr>>,
-    system: SystemResolver,
+    behind: Box<dyn Resolve>,
 }
 
 impl Overlay {
     /// Several addresses of one name are kept in their order.
-    pub(crate) fn new(names: impl IntoIterator<Item = (Name, IpAddr)>) -> Self {
+    ///
+    /// # Errors
+    /// The resolver behind it cannot be set up.
+    pub(crate) fn new(
+        names: impl IntoIterator<Item = (Name, IpAddr)>,
+        resolver: Resolver,
+    ) -> Result<Self, netsonde::Error> {
         let mut table: BTreeMap<Name, Vec<IpAddr>> = BTreeMap::new();
         for (name, address) in names {
             table.entry(name).or_default().push(address);
         }
-        Overlay { table, system: SystemResolver }
+        Ok(Overlay { table, behind: resolver.make()? })
     }
 }
 
@@ -34,7 +61,7 @@ impl Resolve for Overlay {
                 let addresses = addresses.iter().map(|ip| (*ip, 0).into()).collect();
                 Box::pin(std::future::ready(Ok(Resolved::new(addresses))))
             }
-            None => self.system.resolve(name, family),
+            None => self.behind.resolve(name, family),
         }
     }
 
@@ -44,7 +71,7 @@ impl Resolve for Overlay {
     ) -> BoxFuture<'a, Result<Option<String>, ResolveError>> {
         match self.table.iter().find(|(_, addresses)| addresses.contains(&address)) {
             Some((name, _)) => Box::pin(std::future::ready(Ok(Some(name.as_str().to_owned())))),
-            None => self.system.reverse(address),
+            None => self.behind.reverse(address),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::probe::ProbeResult;
 use crate::target::Target;
 use crate::timing::{NetworkTime, Phase, PhaseClock, StampSource};
 use crate::verdict::Failure;
+use crate::verdict::Verdict;
 use crate::wire::dns::{Opcode, RecordBuf, RecordType};
 
 /// Started at 2026-11-23 00:00 UTC.

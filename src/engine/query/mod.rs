@@ -550,10 +550,10 @@ impl QueryEngine {
     /// The message that answered, if one did, whole or cut short.
     #[must_use]
     pub fn answer(&self) -> Option<Message<'_>> {
-        let number = match self.outcome {
-            Some(Outcome::Answered { attempt } | Outcome::Truncated { attempt }) => attempt,
-            _ => return None,
+        let Some(Outcome::Answered { attempt } | Outcome::Truncated { attempt }) = self.outcome
+        else {
+            return None;
         };
-        Message::parse(&self.attempts.get(number)?.message).ok()
+        Message::parse(&self.attempts.get(attempt)?.message).ok()
     }
 }

@@ -205,10 +205,8 @@ fn setup(plan: &DnsPlan, server: SocketAddr, question: &Question) -> QuerySetup 
 }
 
 fn query_edns(config: &EdnsConfig, setup: &QuerySetup, random: &RandomBits) -> QueryEdns {
-    let mut edns = QueryEdns::default();
-    edns.udp_payload = config.udp_payload;
-    edns.version = config.version;
-    edns.dnssec_ok = config.dnssec_ok;
+    let &EdnsConfig { udp_payload, version, dnssec_ok, .. } = config;
+    let mut edns = QueryEdns { udp_payload, version, dnssec_ok, options: Vec::new() };
     let mut add = |option: EdnsOption<'_>| {
         // Their lengths were checked when the prober was built.
         let _ = option.write(&mut edns.options);

@@ -52,7 +52,7 @@ pub(in crate::io) async fn addresses(
         (_, None) => return Err(no_address()),
     };
     let resolver = record.cx().resolver().unwrap_or(&SystemResolver);
-    let Resolved { mut addresses, ttl } =
+    let Resolved { mut addresses, ttl, detail } =
         resolver.resolve(name, family).await.map_err(|error| in_resolve(error.into()))?;
     let found = addresses.len();
     family.arrange(&mut addresses);
@@ -67,6 +67,7 @@ pub(in crate::io) async fn addresses(
     resolution.addresses.clone_from(&addresses);
     resolution.omitted = u32::try_from(found - addresses.len()).unwrap_or(u32::MAX);
     resolution.ttl_s = ttl.map(|ttl| ttl.as_secs());
+    resolution.detail = detail;
     Ok((addresses, Some(resolution)))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netsonde::tls::TlsVersion;
-use netsonde::{Phase, Report};
+use netsonde::{Phase, Report, ResolveSource};
 use netsonde_support::{ClosedPort, Pki, Script, Server, TempDir, TlsServer};
 
 use crate::{connections, json, sonde};
@@ -236,4 +236,20 @@ fn starttls_speaks_the_protocol_first() {
     let target = format!("www.test:{}", plain.port());
     let run = sonde(&tls_args(&target, &ca, &["--starttls", "smtp"])).ended(1);
     assert!(run.out.contains("starttls_refused"), "{run:?}");
+}
+
+#[test]
+fn names_go_to_the_resolver_that_is_chosen() {
+    let server = Server::tcp(Script::new().hang());
+    let target = format!("localhost:{}", server.addr().port());
+    let source = |resolver: &str| {
+        let (run, result) = json(&["tcp", &target, "--resolver", resolver, "-4"]);
+        run.ended(0);
+        let Report::Tcp(report) = result.report else { panic!("{:?}", result.report) };
+        report.resolution.unwrap().detail.map(|detail| detail.source)
+    };
+    assert_eq!(source("system"), None);
+    let told = source("stub").unwrap();
+    assert!(matches!(told, ResolveSource::Hosts | ResolveSource::Local), "{told:?}");
+    sonde(&["tcp", &target, "--resolver", "other"]).ended(2);
 }

@@ -1,5 +1,6 @@
 //! Reading a message allocates nothing: header, questions, names, records of every type with their fields,
 //! EDNS and its options.
+#![cfg(feature = "dns")]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

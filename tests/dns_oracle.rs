@@ -1,5 +1,6 @@
 //! DNS messages beside hickory-proto: made ones and broken ones, from a seed. `NETSONDE_DNS_MESSAGES` says
 //! how many, `NETSONDE_DNS_SEED` from which seed.
+#![cfg(feature = "dns")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
 
 use std::collections::BTreeMap;

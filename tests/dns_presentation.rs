@@ -1,6 +1,7 @@
 //! Records as text and as octets beside real name servers (knot, BIND, nsd) and beside what `kdig` and `dig`
 //! show of the same answers. Where they differ from each other, `docs/design.md` says whom we follow; the
 //! functions `like_kdig` and `like_dig` hold these differences and nothing else.
+#![cfg(feature = "dns")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
 
 #[path = "dns/beside.rs"]

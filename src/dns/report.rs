@@ -12,9 +12,11 @@ use crate::timing::NetworkTime;
 use crate::tls::TlsReport;
 use crate::verdict::Verdict;
 use crate::wire::dns::{
-    Class, DnsName, Edns, EdnsOption, ExtendedErrorCode, Message, Opcode, OptionCode, Rcode,
-    RecordBuf, RecordType, Section,
+    Class, DnsName, ExtendedErrorCode, Message, Opcode, OptionCode, Rcode, RecordBuf, RecordType,
+    Section,
 };
+#[cfg(all(feature = "dns", target_os = "linux"))]
+use crate::wire::dns::{Edns, EdnsOption};
 
 /// What the DNS prober found out. What was not reached is `None` or empty.
 ///

@@ -5,6 +5,7 @@ pub mod cadence;
 #[cfg(feature = "icmp")]
 pub mod echo;
 #[cfg(any(feature = "icmp", feature = "dns"))]
+#[cfg_attr(not(feature = "icmp"), allow(dead_code, reason = "some of it is for ICMP alone"))]
 pub mod measure;
 #[cfg(feature = "icmp")]
 pub mod mtu;

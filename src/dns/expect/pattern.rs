@@ -40,6 +40,10 @@ impl Pattern {
 
     /// A pattern that is not checked yet.
     pub fn new(text: impl Into<String>) -> Self {
+        #[cfg_attr(
+            not(feature = "script"),
+            allow(clippy::needless_update, reason = "without that there is nothing else")
+        )]
         Pattern { text: text.into(), ..Pattern::default() }
     }
 

@@ -18,7 +18,7 @@ use crate::io::connect::{ConnectErrorKind, ConnectStep};
 use crate::io::socket::{
     self as sys, Control, ControlSpace, ExtendedError, clock_pair, receive_one,
 };
-use crate::timing::{Phase, duration_ns};
+use crate::timing::Phase;
 use crate::verdict::{Failure, FailureKind, LocalFault, RawCode, Verdict};
 
 /// One attempt and its socket, which is kept until the question is decided: an answer may come late.
@@ -254,8 +254,7 @@ fn drain(ask: &mut Ask<'_>, way: &Way<'_>, flight: &Flight, mut has_errors: bool
             if let Some(note) = ask.notes.get_mut(flight.number) {
                 note.network = Some(measured.rtt);
             }
-            let elapsed = duration_ns(now.mono.saturating_duration_since(departure.before.mono));
-            ask.lag_ns = Some(elapsed.saturating_sub(measured.arrival_ns));
+            ask.lag_ns = Some(measured.elapsed_ns.saturating_sub(measured.arrival_ns));
         }
         if ask.engine.is_done() || ask.engine.next().is_some() {
             return false;

@@ -19,6 +19,8 @@ fn message(question: &str, rtype: RecordType, records: &[(Section, String)]) -> 
     let mut out = Vec::new();
     let mut composer = Composer::new(&mut out, 0x1234, Flags(0x8180));
     composer.question(name.as_ref(), rtype, Class::IN).unwrap();
+    let mut records: Vec<&(Section, String)> = records.iter().collect();
+    records.sort_by_key(|(section, _)| *section);
     for (section, text) in records {
         let record: RecordBuf = text.parse().unwrap();
         record.compose(&mut composer, *section).unwrap();

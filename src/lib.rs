@@ -29,7 +29,8 @@
 //! - A [`Prober`] is made once from its configuration and probes any number of targets:
 //!   [`tcp::TcpProber`] connects, speaks TLS and runs expect/send scripts; [`tcp::UnixProber`] does
 //!   the same over Unix sockets; [`icmp::IcmpProber`] sends echo requests through one
-//!   [`icmp::IcmpEngine`] for all targets; [`icmp::trace::TraceProber`] finds the routers on the way.
+//!   [`icmp::IcmpEngine`] for all targets; [`icmp::trace::TraceProber`] finds the routers on the way;
+//!   [`dns::DnsProber`] asks name servers.
 //!   [`Probe`] binds a prober to a target and hides its type.
 //! - A [`Target`] is a [`Host`], an [`Endpoint`] or a [`UnixAddress`], each with a text form.
 //! - A [`ProbeResult`] is all that one probe found out: verdict, phases, every address tried, how
@@ -61,7 +62,8 @@
 //! |---|---|---|
 //! | `tcp` | yes | [`tcp::TcpProber`]; needs a tokio runtime with IO and time |
 //! | `unix` | yes | [`tcp::UnixProber`] |
-//! | `icmp` | yes | [`icmp::IcmpProber`], [`icmp::trace::TraceProber`], [`icmp::mtu::MtuProber`] (Linux), the [engine](engine::echo), [`wire`] formats |
+//! | `icmp` | yes | [`icmp::IcmpProber`], [`icmp::trace::TraceProber`], [`icmp::mtu::MtuProber`] (Linux), the [engine](engine::echo) |
+//! | `dns` | yes | [`dns::DnsProber`] (Linux; over TLS with the feature `tls`), [`StubResolver`], the [engine](engine::query) |
 //! | `script` | with `tcp` | [`engine::script`] |
 //! | `tls` | yes | TLS in the probers; needs a provider |
 //! | `ring` | yes | *ring* as the provider of cryptography |

@@ -447,6 +447,7 @@ macro_rules! rdata {
         }
 
         impl<'a> RData<'a> {
+            #[inline]
             fn typed(rtype: RecordType, reader: &mut DataReader<'a>) -> Result<Self, DnsError> {
                 Ok(match rtype {
                     $(RecordType::$constant => RData::$variant(Data::read(reader)?),)*
@@ -609,6 +610,7 @@ impl<'a> RData<'a> {
     ///
     /// # Errors
     /// They end too early, go on too long, or have a value that they cannot have.
+    #[inline]
     pub fn parse(
         rtype: RecordType,
         class: Class,
@@ -687,6 +689,7 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     /// As for [`RData::parse`].
+    #[inline]
     pub fn rdata(&self) -> Result<RData<'a>, DnsError> {
         RData::parse(self.rtype, self.class, self.reader())
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use check::{in_own_process, within_ms};
 use dns::{
     ask, ask_with, asking, genuine, only, outcome, passed_over, question, read_query, silent, tcp,
-    tcp_with, udp, udp_at,
+    tcp_with, udp, udp_and_tcp, udp_at,
 };
 use netsonde::dns::{DnsConfig, DnsFate, DnsProber, DnsTransport};
 use netsonde::{
@@ -39,7 +39,7 @@ async fn dead_and_alive() -> (UdpSocket, SocketAddr) {
         let dead = UdpSocket::bind("127.0.0.2:0").await.unwrap();
         let port = dead.local_addr().unwrap().port();
         let alive = SocketAddr::from(([127, 0, 0, 3], port));
-        if StdSocket::bind(alive).is_ok() {
+        if StdSocket::bind(alive).is_ok() && std::net::TcpListener::bind(alive).is_ok() {
             udp_at(alive, |query| vec![genuine(query)]).await;
             return (dead, alive);
         }
@@ -395,8 +395,8 @@ fn a13_no_timeout_is_early_and_none_is_late() {
 
 #[tokio::test]
 async fn several_questions_share_a_connection_and_have_ports_of_their_own_over_udp() {
-    let server = udp(|query| vec![dns::answer(query, dns::FINE, &[])]).await;
-    tcp(server, |query| vec![dns::answer(query, dns::FINE, &[])]).await;
+    let fine = |query: &[u8]| vec![dns::answer(query, dns::FINE, &[])];
+    let server = udp_and_tcp(fine, fine).await;
     for (transport, different) in [(DnsTransport::Udp, 3), (DnsTransport::Tcp, 1)] {
         let mut config = DnsConfig { transport, ..question("a.example") };
         config.questions.push("a.example. AAAA".parse().unwrap());

@@ -17,7 +17,7 @@ use std::time::Duration;
 use check::in_own_process;
 use dns::{
     CUT, FINE, RECORD, answer, ask, asking, framed, genuine, nowhere, only, outcome, passed_over,
-    read_query, tcp, tcp_with, udp,
+    read_query, tcp_with, udp_and_tcp,
 };
 use netsonde::dns::{
     DnsConfig, DnsFate, DnsProber, DnsTransport, EdnsConfig, RawOption, TlsProfile,
@@ -55,8 +55,8 @@ async fn in_pieces(stream: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8], paus
 
 #[tokio::test]
 async fn d45_an_answer_that_is_cut_short_over_tcp_as_well_ends_it() {
-    let server = udp(|query| vec![answer(query, CUT, &[])]).await;
-    tcp(server, |query| vec![answer(query, CUT, &[])]).await;
+    let cut = |query: &[u8]| vec![answer(query, CUT, &[])];
+    let server = udp_and_tcp(cut, cut).await;
     let result = ask(server, asking(2000)).await;
     assert_eq!(outcome(&result).0, "dns_truncated", "{result}");
     assert!(result.to_string().contains("over a stream as well"), "{result}");

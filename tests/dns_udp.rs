@@ -16,7 +16,7 @@ use std::time::Duration;
 use check::in_own_process;
 use dns::{
     CUT, FINE, RECORD, answer, ask, asking, genuine, only, outcome, passed_over, question,
-    question_of, raw, silent, tcp, udp,
+    question_of, raw, silent, udp, udp_and_tcp,
 };
 use netsonde::dns::{DnsConfig, DnsFate, DnsTransport};
 use netsonde::{FailureKind, Phase, StampSource};
@@ -360,8 +360,7 @@ async fn d44_cut_short_and_tcp_not_allowed() {
 async fn d46_what_was_cut_is_not_judged() {
     // Two records are promised; half of one is there.
     let cut = |query: &[u8]| raw(query, CUT, [2, 0, 0], &[0xc0, 12, 0, 1, 0]);
-    let server = udp(move |query| vec![cut(query)]).await;
-    tcp(server, |query| vec![genuine(query)]).await;
+    let server = udp_and_tcp(move |query| vec![cut(query)], |query| vec![genuine(query)]).await;
     let result = ask(server, asking(2000)).await;
     assert!(result.verdict.is_pass(), "{result}");
     let fates: Vec<_> =

@@ -5,6 +5,7 @@ pub(crate) mod calibrate;
 pub(crate) mod detect;
 pub(crate) mod fleet;
 mod flow;
+mod found;
 mod judge;
 pub(crate) mod mtu;
 mod outbox;

@@ -83,9 +83,15 @@ pub(crate) async fn udp(serve: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'stati
 /// The same at an address.
 pub(crate) async fn udp_at(
     at: SocketAddr,
+    serve: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
+) -> SocketAddr {
+    serve_udp(UdpSocket::bind(at).await.unwrap(), serve)
+}
+
+fn serve_udp(
+    socket: UdpSocket,
     mut serve: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
 ) -> SocketAddr {
-    let socket = UdpSocket::bind(at).await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(async move {
         let mut query = [0; 4096];
@@ -108,7 +114,16 @@ pub(crate) async fn tcp_with<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let listener = TcpListener::bind(at).await.unwrap();
+    accept(TcpListener::bind(at).await.unwrap(), serve)
+}
+
+fn accept<F>(
+    listener: TcpListener,
+    serve: impl Fn(TcpStream, usize) -> F + Send + 'static,
+) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         let mut number = 0;
@@ -134,8 +149,29 @@ pub(crate) async fn tcp(
     at: SocketAddr,
     serve: impl Fn(&[u8]) -> Vec<Vec<u8>> + Clone + Send + Sync + 'static,
 ) -> SocketAddr {
+    serve_tcp(TcpListener::bind(at).await.unwrap(), serve)
+}
+
+/// Serves datagrams and connections at the same port.
+pub(crate) async fn udp_and_tcp(
+    datagrams: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
+    queries: impl Fn(&[u8]) -> Vec<Vec<u8>> + Clone + Send + Sync + 'static,
+) -> SocketAddr {
+    loop {
+        let socket = UdpSocket::bind(nowhere()).await.unwrap();
+        // Somebody else may have it for TCP.
+        let Ok(listener) = TcpListener::bind(socket.local_addr().unwrap()).await else { continue };
+        serve_tcp(listener, queries);
+        return serve_udp(socket, datagrams);
+    }
+}
+
+fn serve_tcp(
+    listener: TcpListener,
+    serve: impl Fn(&[u8]) -> Vec<Vec<u8>> + Clone + Send + Sync + 'static,
+) -> SocketAddr {
     use tokio::io::AsyncWriteExt;
-    tcp_with(at, move |mut stream, _| {
+    accept(listener, move |mut stream, _| {
         let serve = serve.clone();
         async move {
             while let Some(query) = read_query(&mut stream).await {
@@ -147,7 +183,6 @@ pub(crate) async fn tcp(
             }
         }
     })
-    .await
 }
 
 /// A server that takes whatever comes and never says anything.

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod dns;
 mod trace;
 
 use std::net::IpAddr;
@@ -18,6 +19,7 @@ use netsonde::{Common, ConnectTo, FailureKind, Host, Name};
 
 use crate::style::ColorChoice;
 
+pub(crate) use dns::DnsArgs;
 pub(crate) use trace::TraceArgs;
 
 const EXIT_STATUS: &str = "\
@@ -92,6 +94,9 @@ pub(crate) enum ProbeCommand {
         .value_name("HOST")
         .help("A name or an address; `-` reads hosts from standard input")))]
     Mtu(MtuArgs),
+    /// Ask name servers, over UDP, TCP or TLS
+    #[command(after_help = dns::help())]
+    Dns(DnsArgs),
     /// Hold a conversation: expect, send, start TLS
     #[command(after_help = script_help())]
     Script(ScriptArgs),

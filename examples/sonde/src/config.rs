@@ -1,5 +1,6 @@
 //! Options to configurations of probers.
 
+mod dns;
 mod trace;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use netsonde::{AddressPolicy, Common, Dialing, Error, Family, Probe, Target};
 
 use crate::args::{DialingArgs, MtuArgs, PingArgs, ProbingArgs, SocketKind, TlsOptions};
 
+pub(crate) use dns::dns_probes;
 pub(crate) use trace::trace_probes;
 
 /// What is spoken on a connection.

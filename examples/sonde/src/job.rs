@@ -7,7 +7,7 @@ use netsonde::script::{Dialogue, Script};
 use netsonde::{OutboundPolicy, Probe, ProbeContext};
 
 use crate::args::{
-    ManyArgs, MtuArgs, OutputArgs, ProbeCommand, ScriptArgs, TcpArgs, TlsArgs, TlsOptions,
+    DnsArgs, ManyArgs, MtuArgs, OutputArgs, ProbeCommand, ScriptArgs, TcpArgs, TlsArgs, TlsOptions,
     TraceArgs,
 };
 use crate::config::{self, Speech};
@@ -35,6 +35,7 @@ impl Job {
             ProbeCommand::Tls(args) => Job::tls(args, stdin),
             ProbeCommand::Trace(args) => Job::trace(args, stdin),
             ProbeCommand::Mtu(args) => Job::mtu(args, stdin),
+            ProbeCommand::Dns(args) => Job::dns(args),
             ProbeCommand::Script(args) => Job::script(args, stdin),
         }
     }
@@ -70,6 +71,11 @@ impl Job {
     fn mtu(args: MtuArgs, stdin: impl Read) -> Result<Self, String> {
         let hosts = targets::collect(&args.targets, targets::Bare::Host, stdin)?;
         let probes = config::mtu_probes(hosts, &args).map_err(|error| with_causes(&error))?;
+        Job::of(probes, &args.many, args.output)
+    }
+
+    fn dns(args: DnsArgs) -> Result<Self, String> {
+        let probes = config::dns_probes(&args)?;
         Job::of(probes, &args.many, args.output)
     }
 

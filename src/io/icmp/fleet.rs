@@ -8,9 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::time::timeout_at;
 
 use super::Ports;
+use super::found::canonical;
 use super::judge::{Outcome, as_target, blame_source, conclude, verdict};
 use super::port::{Port, PortError, Wish};
-use super::probe::{IcmpPlan, RESOLVE, allowed, canonical, wish};
+use super::probe::{IcmpPlan, RESOLVE, allowed, wish};
 use super::sweep::{Row, Sweep, SweepEvent, SweepPlan};
 use crate::icmp::{EchoRecord, IcmpReport, SocketMode};
 use crate::io::join;

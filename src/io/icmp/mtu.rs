@@ -9,14 +9,14 @@ use std::time::{Instant, SystemTime};
 use tokio::time::timeout_at;
 
 use super::Ports;
+use super::found::{Found, find};
 use super::judge::{as_target, blame_source, not_sent};
 use super::port::PortError;
-use super::probe::{allowed, canonical, wish};
+use super::probe::wish;
 use crate::engine::mtu::MtuSetup;
 use crate::icmp::mtu::{MtuConfig, MtuEnd, MtuFate, MtuReport};
 use crate::icmp::{DontFragment, EchoOptions};
 use crate::io::record::{Facts, Record};
-use crate::io::resolve::lookup::{Wanted, addresses, permitted};
 use crate::observe::Event;
 use crate::probe::{ProbeContext, ProbeResult};
 use crate::target::Target;
@@ -62,23 +62,11 @@ async fn probe_until(
             return ended(record, fault.into(), MtuReport::default());
         }
     };
-    let host = dialing.connect_to.as_ref().and_then(|to| to.host.as_ref()).unwrap_or(host);
-    let literal = host.ip().is_some_and(|ip| dialing.family.admits(ip));
-    let mut record = Record::start(cx, start, if literal { Phase::Setup } else { Phase::Resolve });
-    let wanted = Wanted { family: dialing.family, most: config.limits.addresses };
-    let looked_up = timeout_at(deadline, addresses(&mut record, host, 0, wanted)).await;
-    let (mut found, resolution) = match looked_up {
-        Ok(Ok(found)) => found,
-        Ok(Err(verdict)) => return ended(record, verdict, MtuReport::default()),
-        Err(_) => {
-            let failure = record.timed_out(record.now());
-            return ended(record, failure.into(), MtuReport::default());
-        }
-    };
-    found.iter_mut().for_each(|address| *address = canonical(*address));
-    record.enter(Phase::Setup, record.now());
-    let mut report = MtuReport { resolution, ..MtuReport::default() };
-    let found = match permitted(&mut record, found, &mut report.refused).and_then(allowed) {
+    let limits = (dialing, config.limits.addresses);
+    let Found { mut record, resolution, refused, addresses } =
+        find(cx, start, host, 0, limits, deadline).await;
+    let mut report = MtuReport { resolution, refused, ..MtuReport::default() };
+    let found = match addresses {
         Ok(found) => found,
         Err(verdict) => return ended(record, verdict, report),
     };

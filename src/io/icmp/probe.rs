@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::time::timeout_at;
 
 use super::Ports;
+use super::found::{Found, find};
 use super::judge::{Outcome, as_target, blame_source, conclude, verdict};
 use super::port::{PortError, Wish};
 use super::socket::SendOptions;
@@ -13,7 +14,6 @@ use super::sweep::{Row, Sweep, SweepEvent, SweepPlan};
 use crate::engine::echo::Filler;
 use crate::icmp::{EchoOptions, IcmpConfig, IcmpReport, Payload, SocketMode};
 use crate::io::record::{Facts, Record};
-use crate::io::resolve::lookup::{Wanted, addresses, permitted};
 use crate::io::socket::interface;
 use crate::observe::Event;
 use crate::probe::{ProbeContext, ProbeResult};
@@ -94,23 +94,11 @@ async fn probe_until(
             return ended(record, fault.into(), IcmpReport::default());
         }
     };
-    let host = dialing.connect_to.as_ref().and_then(|to| to.host.as_ref()).unwrap_or(host);
-    let literal = host.ip().is_some_and(|ip| dialing.family.admits(ip));
-    let mut record = Record::start(cx, start, if literal { Phase::Setup } else { Phase::Resolve });
-    let wanted = Wanted { family: dialing.family, most: plan.config.limits.addresses };
-    let looked_up = timeout_at(deadline, addresses(&mut record, host, 0, wanted)).await;
-    let (mut found, resolution) = match looked_up {
-        Ok(Ok(found)) => found,
-        Ok(Err(verdict)) => return ended(record, verdict, IcmpReport::default()),
-        Err(_) => {
-            let failure = record.timed_out(record.now());
-            return ended(record, failure.into(), IcmpReport::default());
-        }
-    };
-    found.iter_mut().for_each(|address| *address = canonical(*address));
-    record.enter(Phase::Setup, record.now());
-    let mut report = IcmpReport { resolution, ..IcmpReport::default() };
-    let found = match permitted(&mut record, found, &mut report.refused).and_then(allowed) {
+    let limits = (dialing, plan.config.limits.addresses);
+    let Found { mut record, resolution, refused, addresses } =
+        find(cx, start, host, 0, limits, deadline).await;
+    let report = IcmpReport { resolution, refused, ..IcmpReport::default() };
+    let found = match addresses {
         Ok(found) => found,
         Err(verdict) => return ended(record, verdict, report),
     };
@@ -138,14 +126,6 @@ async fn probe_until(
         }
     }
     conclude(record, target, started_at, &plan.config, outcomes, report)
-}
-
-/// An IPv4-mapped address is the IPv4 address.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        IpAddr::V4(ip) => SocketAddr::new(ip.into(), 0),
-        IpAddr::V6(_) => address,
-    }
 }
 
 /// Leaves out what cannot be a target.

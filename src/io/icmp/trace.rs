@@ -14,12 +14,11 @@ use std::time::{Instant, SystemTime};
 
 use tokio::time::timeout_at;
 
+use super::found::{Found, find};
 use super::judge::{as_target, blame_source, not_sent};
-use super::probe::{allowed, canonical};
 use crate::engine::trace::{Codec, TraceEngine, TraceSetup};
 use crate::icmp::trace::{TraceConfig, TraceFate, TraceReport};
 use crate::io::record::{Facts, Record};
-use crate::io::resolve::lookup::{Wanted, addresses, permitted};
 use crate::io::socket::{interface, wait_for_stamps};
 use crate::observe::Event;
 use crate::probe::{ProbeContext, ProbeResult};
@@ -66,31 +65,14 @@ async fn probe_until(
             return ended(record, fault.into(), TraceReport::default());
         }
     };
-    let elsewhere = dialing.connect_to.as_ref();
-    let host = elsewhere.and_then(|to| to.host.as_ref()).unwrap_or(host);
-    let of_target = elsewhere.and_then(|to| to.port).or(of_target);
+    let of_target = dialing.connect_to.as_ref().and_then(|to| to.port).or(of_target);
     // ICMP has no ports; for the others the default is there.
     let port = config.method.default_port().map(|port| config.port.or(of_target).unwrap_or(port));
-    let literal = host.ip().is_some_and(|ip| dialing.family.admits(ip));
-    let mut record = Record::start(cx, start, if literal { Phase::Setup } else { Phase::Resolve });
-    let wanted = Wanted { family: dialing.family, most: config.limits.addresses };
-    let looked_up =
-        timeout_at(deadline, addresses(&mut record, host, port.unwrap_or(0), wanted)).await;
-    let (mut found, resolution) = match looked_up {
-        Ok(Ok(found)) => found,
-        Ok(Err(verdict)) => return ended(record, verdict, TraceReport::default()),
-        Err(_) => {
-            let failure = record.timed_out(record.now());
-            return ended(record, failure.into(), TraceReport::default());
-        }
-    };
-    for address in &mut found {
-        *address = canonical(*address);
-        address.set_port(port.unwrap_or(0));
-    }
-    record.enter(Phase::Setup, record.now());
-    let mut report = TraceReport { resolution, ..TraceReport::default() };
-    let found = match permitted(&mut record, found, &mut report.refused).and_then(allowed) {
+    let limits = (dialing, config.limits.addresses);
+    let Found { mut record, resolution, refused, addresses } =
+        find(cx, start, host, port.unwrap_or(0), limits, deadline).await;
+    let mut report = TraceReport { resolution, refused, ..TraceReport::default() };
+    let found = match addresses {
         Ok(found) => found,
         Err(verdict) => return ended(record, verdict, report),
     };

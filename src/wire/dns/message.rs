@@ -71,7 +71,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// What is wrong, and where.
-#[inline]
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DnsError> {
         let header = Header::parse(bytes)?;
         let mut at = HEADER;
@@ -101,7 +101,7 @@ impl<'a> Message<'a> {
 
     /// Its records with their sections, up to the first that cannot be read.
     #[must_use]
-#[inline]
+    #[inline]
     pub const fn records(&self) -> Records<'a> {
         let Header { answers, authorities, additionals, .. } = self.header;
         let left = [answers, authorities, additionals];
@@ -177,7 +177,7 @@ impl Records<'_> {
 impl<'a> Iterator for Records<'a> {
     type Item = Result<(Section, Record<'a>), DnsError>;
 
-#[inline]
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.failed {
             return None;

@@ -48,12 +48,12 @@ impl<'a> NameRef<'a> {
     ///
     /// # Errors
     /// It is no name: which octet says so.
-#[inline]
+    #[inline]
     pub fn parse(message: &'a [u8], start: usize) -> Result<(Self, usize), DnsError> {
         Self::read(message, start, Pointers::Follow)
     }
 
-#[inline]
+    #[inline]
     pub(super) fn read(
         message: &'a [u8],
         start: usize,

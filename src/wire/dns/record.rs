@@ -26,7 +26,7 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     /// It is cut short, or its name is none.
-#[inline]
+    #[inline]
     pub fn parse(message: &'a [u8], at: usize) -> Result<(Self, usize), DnsError> {
         let (owner, at) = NameRef::parse(message, at)?;
         let short = DnsError::new(message.len(), DnsErrorKind::Short);
@@ -51,14 +51,14 @@ impl<'a> Record<'a> {
 
     /// Seconds for which it may be kept. A value with the top bit set counts as zero (RFC 2181, 8).
     #[must_use]
-#[inline]
+    #[inline]
     pub const fn ttl(&self) -> u32 {
         if self.raw_ttl > i32::MAX as u32 { 0 } else { self.raw_ttl }
     }
 
     /// The octets of its data, in which names may be compressed.
     #[must_use]
-#[inline]
+    #[inline]
     pub fn data(&self) -> &'a [u8] {
         self.message.get(self.start..self.end).unwrap_or_default()
     }
@@ -71,7 +71,7 @@ impl<'a> Record<'a> {
 
     /// Reads its data field by field.
     #[must_use]
-#[inline]
+    #[inline]
     pub const fn reader(&self) -> DataReader<'a> {
         DataReader {
             message: self.message,

@@ -10,6 +10,7 @@ use netsonde_support::{Connection, Server};
 
 mod calibrate;
 mod demo;
+mod dns;
 mod doctor;
 mod formats;
 mod many;

@@ -1,5 +1,7 @@
 //! `sonde dns` against a name server of a few lines.
 
+#![allow(clippy::indexing_slicing, reason = "a panic is a failed test")]
+
 use std::net::{SocketAddr, UdpSocket};
 
 use netsonde::wire::dns::{Composer, Flags, Message, Rcode, RecordBuf, Section};

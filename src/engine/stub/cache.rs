@@ -156,7 +156,7 @@ impl Cache {
     /// An answer that may be given because no server can be asked: its end may have passed, by no more
     /// than [`CacheLimits::stale`].
     #[must_use]
-    pub fn get_stale(&self, name: &DnsName, rtype: RecordType, now: Instant) -> Option<Hit> {
+    pub fn stale(&self, name: &DnsName, rtype: RecordType, now: Instant) -> Option<Hit> {
         self.find(name, rtype, now)
     }
 

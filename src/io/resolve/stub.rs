@@ -282,7 +282,7 @@ impl StubResolver {
             }
             part.source = Some(ResolveSource::Server);
             part.reading = Some(reading);
-        } else if let Some(hit) = cache().and_then(|cache| cache.get_stale(name, rtype, now)) {
+        } else if let Some(hit) = cache().and_then(|cache| cache.stale(name, rtype, now)) {
             part.source = Some(ResolveSource::StaleCache);
             part.reading = Some(aged(hit.reading, hit.left));
         }

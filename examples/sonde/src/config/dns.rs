@@ -8,6 +8,7 @@ use netsonde::dns::{
 };
 use netsonde::engine::stub::ResolvConf;
 use netsonde::tcp::SocketOptions;
+use netsonde::wire::dns::{Class, DnsName, RecordType};
 use netsonde::{Common, Dialing, Family, Name, Probe, Target};
 
 use super::{expect_tls, tls};
@@ -97,7 +98,6 @@ fn config(question: Question, args: &DnsArgs) -> Result<DnsConfig, String> {
 /// What the words without the servers ask for.
 fn question(words: &[&String], reverse: bool) -> Result<Question, String> {
     let (name, rest) = words.split_first().ok_or("which name?")?;
-    let rest: Vec<&str> = rest.iter().map(|word| word.as_str()).collect();
     let name = match reverse {
         false => ascii(name)?,
         true => {
@@ -106,10 +106,21 @@ fn question(words: &[&String], reverse: bool) -> Result<Question, String> {
             reverse_name(address)
         }
     };
-    let usual = if reverse { "PTR" } else { "A" };
-    // A type that is given comes later, and wins.
-    let text = format!("{name} {usual} {}", rest.join(" "));
-    text.parse().map_err(|error: netsonde::Error| with_causes(&error))
+    let shown = name.escape_debug();
+    let name: DnsName = name.parse().map_err(|error| format!("`{shown}`: {error}"))?;
+    let (mut rtype, mut class) = (None, None);
+    for word in rest {
+        let shown = word.escape_debug();
+        match (word.parse::<RecordType>(), word.parse::<Class>()) {
+            (Ok(found), _) if rtype.is_none() => rtype = Some(found),
+            (_, Ok(found)) if class.is_none() => class = Some(found),
+            (Err(_), Err(_)) => return Err(format!("`{shown}` is neither a type nor a class")),
+            _ => return Err(format!("`{shown}` is one too many")),
+        }
+    }
+    let usual = if reverse { RecordType::PTR } else { RecordType::A };
+    let question = Question::new(name, rtype.unwrap_or(usual));
+    Ok(question.of_class(class.unwrap_or(Class::IN)))
 }
 
 /// A name with letters outside ASCII as it goes over the wire (RFC 5891); any other as it stands, since
@@ -172,7 +183,10 @@ mod tests {
             "{v6}"
         );
         assert!(asked(&["a.example"], true).is_err());
-        assert!(asked(&["a..example"], false).unwrap_err().contains("question"));
+        assert!(asked(&["a..example"], false).unwrap_err().contains("empty label"));
+        assert_eq!(asked(&["my\\ a.example", "SRV"], false).unwrap(), "my\\032a.example. IN SRV");
+        assert!(asked(&["a.example", "A", "MX"], false).unwrap_err().contains("one too many"));
+        assert_eq!(asked(&["a.example", "ANY"], false).unwrap(), "a.example. IN ANY");
         assert!(asked(&[], false).is_err());
     }
 }

@@ -80,7 +80,7 @@ proptest! {
                 let shown = |hit: Hit| (hit.reading, hit.left.as_secs(), hit.stale);
                 let fresh = cache.get(&name(key), RecordType::A, at).map(shown);
                 prop_assert_eq!(fresh, model.get(key, now, false));
-                let kept = cache.get_stale(&name(key), RecordType::A, at).map(shown);
+                let kept = cache.stale(&name(key), RecordType::A, at).map(shown);
                 prop_assert_eq!(kept, model.get(key, now, true));
             }
             prop_assert!(cache.get(&name(key), RecordType::AAAA, at).is_none());

@@ -314,6 +314,8 @@ fn a_dropped_discovery_frees_its_packets_and_others_go_on() {
         let during = {
             let mut probe = pin!(prober.probe_with(&cx, &to));
             assert!(probe.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            // What was made leaves when the task of the socket has its turn.
+            tokio::task::yield_now().await;
             engine.stats().waiting
         };
         (during, engine.stats().waiting)

@@ -14,7 +14,7 @@ pub(crate) struct DnsArgs {
     /// The name, then TYPE and CLASS if they are not A and IN, and any number of @SERVER
     ///
     /// A server is a name or an address, with a port if it is not the usual one: @192.0.2.53,
-    /// @ns.example:5353, @[2001:db8::53]:53. Each is asked. Without one it is the first name server of
+    /// @ns.example:5353, `@[2001:db8::53]:53`. Each is asked. Without one it is the first name server of
     /// /etc/resolv.conf.
     #[arg(value_name = "NAME TYPE CLASS @SERVER", required = true)]
     pub(crate) words: Vec<String>,
